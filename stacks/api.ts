@@ -1,0 +1,1 @@
+export const api = (_t: sst.aws.Dynamo) => ({});
