@@ -1,0 +1,17 @@
+// What logs in to a database. Made by a kind (packages/aws), used by a protocol's login (packages/wire), seen by nobody else.
+import type { Secret } from "./secret.ts";
+
+/** The signed answer to a MONGODB-AWS challenge: the GetCallerIdentity request's headers. */
+export interface Proof {
+  readonly authorization: string;
+  readonly date: string;
+  readonly sessionToken?: Secret;
+}
+
+export type Credential =
+  | { readonly as: "password"; readonly user: string; readonly password: Secret; readonly methods: PasswordMethods }
+  | { readonly as: "aws"; readonly user: string; sign(nonce: Uint8Array, host: string): Promise<Proof> }
+  | { readonly as: "none"; readonly user: string };
+
+/** Which ways of proving the password the server may ask for: an IAM token only in clear inside verified TLS, a real password never in clear. */
+export type PasswordMethods = "clear" | "challenge";

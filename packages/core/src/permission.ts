@@ -1,0 +1,120 @@
+// Every IAM statement the project needs, as data: per principal, and per kind and principal. The stacks grant exactly these,
+// the laptop account enforces them, and people print them: a permission that is missing fails a test, not a deployment.
+import type { KindName } from "./database.ts";
+import type { Family } from "./family.ts";
+
+/** An IAM policy statement; effect is always Allow. */
+export interface Statement {
+  readonly actions: readonly string[];
+  readonly resources: readonly string[];
+  readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
+}
+
+export const principals = ["api", "bootstrap", "discover", "sweep", "proxy"] as const;
+export type Principal = (typeof principals)[number];
+
+/** What the ARNs are made of. */
+export interface Deployment {
+  readonly partition: string;
+  readonly account: string;
+  readonly region: string;
+  readonly tableArn: string;
+  /** The discover function, which the API may start. */
+  readonly discoverArn: string;
+  /** Secrets of the proxies are named `<prefix>/proxy/…`. */
+  readonly secretPrefix: string;
+  /** Roles in other accounts that matchers name; empty when there are none. */
+  readonly assumable: readonly string[];
+}
+
+/** A statement on items whose partition key begins with one of the families. */
+const items = (deployment: Deployment, actions: readonly string[], ...families: readonly Family[]): Statement => ({
+  actions: actions.map((action) => `dynamodb:${action}`),
+  resources: [deployment.tableArn],
+  conditions: { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": families.map((family) => `${family}#*`) } },
+});
+
+const assume = (deployment: Deployment): readonly Statement[] =>
+  deployment.assumable.length > 0 ? [{ actions: ["sts:AssumeRole"], resources: deployment.assumable }] : [];
+
+const read = ["GetItem", "BatchGetItem", "Query"];
+
+/** What each principal needs whatever the kinds. */
+const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>> = {
+  api: (d) => [
+    items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy", "run", "session"),
+    items(d, ["PutItem", "UpdateItem", "DeleteItem"], "access", "config", "login", "key"),
+    items(d, ["PutItem", "UpdateItem"], "token"),
+    items(d, ["UpdateItem"], "epoch"),
+    items(d, ["PutItem"], "event"),
+    { actions: ["lambda:InvokeFunction"], resources: [d.discoverArn] },
+  ],
+  bootstrap: (d) => [
+    items(d, ["GetItem"], "access"),
+    items(d, ["PutItem"], "access", "key", "event"),
+    items(d, ["UpdateItem"], "epoch", "login"),
+  ],
+  discover: (d) => [
+    items(d, read, "config", "database", "run"),
+    items(d, ["PutItem", "DeleteItem"], "database"),
+    items(d, ["PutItem"], "run", "event"),
+    items(d, ["UpdateItem"], "epoch"),
+    ...assume(d),
+  ],
+  sweep: (d) => [
+    items(d, ["Query", "GetItem"], "proxy", "session", "spend", "limit", "token"),
+    items(d, ["UpdateItem"], "session", "spend", "limit"),
+    items(d, ["DeleteItem"], "proxy"),
+    items(d, ["PutItem"], "event"),
+  ],
+  // no Scan, no Delete, nothing on login# or key#: a captured proxy can't mint itself anything
+  proxy: (d) => [
+    items(d, read, "access", "epoch", "database", "token", "proxy", "managed"),
+    items(d, ["UpdateItem"], "spend", "limit", "session", "proxy"),
+    items(d, ["PutItem"], "session", "proxy", "event"),
+    {
+      actions: ["secretsmanager:GetSecretValue"],
+      resources: [`arn:${d.partition}:secretsmanager:${d.region}:${d.account}:secret:${d.secretPrefix}/proxy/*`],
+    },
+    ...assume(d),
+  ],
+};
+
+type KindStatements = Partial<Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>>>;
+
+// rds:Describe* take no resource below the account for a listing
+const rdsConnect = (d: Deployment): readonly Statement[] => [
+  { actions: ["rds-db:connect"], resources: [`arn:${d.partition}:rds-db:*:${d.account}:dbuser:*/*`] },
+];
+
+/** What each kind adds. */
+const byKind: Readonly<Record<KindName, KindStatements>> = {
+  rds: {
+    discover: () => [{ actions: ["rds:DescribeDBInstances"], resources: ["*"] }],
+    proxy: rdsConnect,
+  },
+  aurora: {
+    discover: () => [
+      {
+        actions: ["rds:DescribeDBClusters", "rds:DescribeDBClusterEndpoints", "rds:DescribeDBInstances"],
+        resources: ["*"],
+      },
+    ],
+    proxy: rdsConnect,
+  },
+};
+
+/** The statements of one principal for these kinds, without repeats. */
+export const statementsFor = (
+  principal: Principal,
+  deployment: Deployment,
+  kinds: readonly KindName[],
+): readonly Statement[] => {
+  const all = [
+    ...plane[principal](deployment),
+    ...kinds.flatMap((kind) => byKind[kind][principal]?.(deployment) ?? []),
+  ];
+  return all.filter(
+    (statement, at) => all.findIndex((other) => JSON.stringify(other) === JSON.stringify(statement)) === at,
+  );
+};

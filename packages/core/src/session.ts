@@ -1,0 +1,45 @@
+// A session: one authorised connection through a proxy. The proxy writes it; the sweeper closes those whose proxy is gone.
+import * as z from "zod";
+
+export const Session = z.object({
+  id: z.string(),
+  proxy: z.string(),
+  user: z.string(),
+  database: z.string(),
+  protocol: z.string(),
+  dbUser: z.string(),
+  dbName: z.string().optional(),
+  /** The connect token's id. */
+  token: z.string(),
+  way: z.enum(["plain", "gate"]),
+  client: z.string(),
+  state: z.enum(["live", "ended", "lost"]),
+  startedAt: z.number(),
+  endedAt: z.number().optional(),
+  reason: z.string().optional(),
+  /** The last audit record's sequence number and hash. */
+  seq: z.number().optional(),
+  head: z.string().optional(),
+});
+export type Session = z.infer<typeof Session>;
+
+/** A proxy task: alive while its heartbeat is fresh. */
+export const ProxyTask = z.object({
+  id: z.string(),
+  /** Where its peers reach it with cancel requests. */
+  address: z.string(),
+  peerPort: z.number(),
+  network: z.string(),
+  version: z.string(),
+  startedAt: z.number(),
+  heartbeatAt: z.number(),
+  draining: z.boolean(),
+  sessions: z.number(),
+});
+export type ProxyTask = z.infer<typeof ProxyTask>;
+
+export const heartbeatEvery = 5_000;
+/** Without a heartbeat for so long a proxy is gone and its sessions are lost. */
+export const heartbeatGrace = 30_000;
+
+export const isAlive = (task: ProxyTask, now: number): boolean => now - task.heartbeatAt < heartbeatGrace;
