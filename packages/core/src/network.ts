@@ -9,7 +9,9 @@ export const Network = z.object({
   direct: z
     .object({
       host: z.string(),
-      ports: z.partialRecord(z.enum(protocolNames), z.number()) satisfies z.ZodType<Partial<Record<ProtocolName, number>>>,
+      ports: z.partialRecord(z.enum(protocolNames), z.number()) satisfies z.ZodType<
+        Partial<Record<ProtocolName, number>>
+      >,
       ca: z.string().optional(),
     })
     .optional(),
