@@ -1,5 +1,5 @@
-// The one table: string keys whose partition begins with a family, point-in-time recovery, housekeeping by TTL.
-// Expiry is checked in code, always; TTL only sweeps up.
+// The one table. Partition keys begin with a family, which is what permissions are written against; point-in-time
+// recovery is SST's default. TTL only tidies: expiry is checked in code, always.
 
 export const table = () =>
   new sst.aws.Dynamo("Table", {
@@ -7,5 +7,4 @@ export const table = () =>
     primaryIndex: { hashKey: "pk", rangeKey: "sk" },
     ttl: "expiresAt",
     deletionProtection: $app.stage === "production",
-    transform: { table: { pointInTimeRecovery: { enabled: true } } },
   });

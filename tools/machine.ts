@@ -16,10 +16,8 @@ const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
 const call = (command: string, ...args: string[]): SpawnSyncReturns<string> =>
   spawnSync(command, args, { encoding: "utf8", env });
 
-const installed = (name: string): boolean => {
-  const { stdout } = call("dpkg-query", "-W", "-f", "$" + "{db:Status-Abbrev}", name);
-  return stdout?.startsWith("ii") ?? false;
-};
+const installed = (name: string): boolean =>
+  call("dpkg-query", "--status", name).stdout?.includes("\nStatus: install ok installed\n") ?? false;
 
 const available = (name: string): boolean => call("apt-cache", "show", "--no-all-versions", name).status === 0;
 
