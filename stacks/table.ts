@@ -5,6 +5,6 @@ export const table = () =>
   new sst.aws.Dynamo("Table", {
     fields: { pk: "string", sk: "string" },
     primaryIndex: { hashKey: "pk", rangeKey: "sk" },
-    ttl: "expiresAt",
+    ttl: "ttl",
     deletionProtection: $app.stage === "production",
   });

@@ -51,7 +51,7 @@ export const eventChange = (event: AuditEvent, random: Random): Change => {
   const day = new Date(event.at).toISOString().slice(0, 10);
   const key = keys.event(day, Number.parseInt(noise.slice(0, 1), 16), `${String(event.at).padStart(15, "0")}#${noise}`);
   return {
-    put: toItem(key, { ...event, expiresAt: Math.ceil((event.at + keepEventsFor) / 1000) }),
+    put: toItem(key, event, event.at + keepEventsFor),
     if: { absent: true },
   };
 };

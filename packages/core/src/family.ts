@@ -54,8 +54,16 @@ export const keys = {
   }),
 } as const;
 
-/** An item ready to put: the value's members beside its key and version. */
-export const toItem = (key: Key, value: object): Item => ({ ...value, ...key, v: itemVersion });
+/** The attribute DynamoDB deletes by, in seconds: housekeeping a day after the time given, never what expiry means. */
+export const ttlAfter = (at: number): number => Math.ceil(at / 1000) + 86_400;
+
+/** An item ready to put: the value's members beside its key and version. With `until` the table forgets it a day after. */
+export const toItem = (key: Key, value: object, until?: number): Item => ({
+  ...value,
+  ...key,
+  v: itemVersion,
+  ...(until === undefined ? {} : { ttl: ttlAfter(until) }),
+});
 
 /** The value of an item. @throws Failure `internal` for a version this code does not know, or an item that is not what it should be */
 export const fromItem = <T>(schema: z.ZodType<T>, item: Item): T => {

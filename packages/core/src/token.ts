@@ -3,7 +3,7 @@
 // user, either as a bearer (a password for stock clients, few logins, short) or bound to a key (the tunnel's).
 import * as z from "zod";
 import { Failure } from "./failure.ts";
-import { fromItem, keys } from "./family.ts";
+import { fromItem, keys, ttlAfter } from "./family.ts";
 import type { Digest, Item, Random, Store } from "./ports.ts";
 import { type Secret, secret } from "./secret.ts";
 
@@ -86,7 +86,7 @@ export const spend = async (store: Store, token: ConnectToken, now: number): Pro
     await store.write({
       update: keys.spend(token.id),
       add: { logins: 1, live: 1 },
-      set: { spentAt: now, expiresAt: Math.ceil(token.expiresAt / 1000) + 86_400 },
+      set: { spentAt: now, ttl: ttlAfter(token.expiresAt) },
       if: { below },
     });
   } catch (thrown) {
