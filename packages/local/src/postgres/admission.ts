@@ -1,0 +1,87 @@
+// From TLS to a session: the client's startup goes to the server as it came, and whoever the server would let in unasked
+// (a member of rds_iam) must first show a good IAM token here. All others are left to the server's own password check.
+import { connect, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { Failure } from "@sallyport/core/failure";
+import { secret } from "@sallyport/core/secret";
+import { cancel } from "./arrival.ts";
+import type { Context } from "./context.ts";
+import { authentication, type Fault } from "./fault.ts";
+import { cancelRequest, parsePassword, parseStartup, type Startup, takeMessage, takeStartup } from "./startup.ts";
+
+const passwordLimit = 16 * 1024;
+const forbidden = "rdsadmin";
+const cleartext = 3;
+
+/** Resolves when the token is good. */
+const admit = async (raw: Socket, client: TLSSocket, { user, database }: Startup, context: Context): Promise<void> => {
+  client.write(authentication(cleartext));
+  const password = secret(parsePassword(await takeMessage(client, passwordLimit)));
+  context.tally.earlyBytes += client.readableLength;
+  const servername = typeof client.servername === "string" ? client.servername : undefined;
+  const where = { servername, host: raw.localAddress ?? "", port: raw.localPort ?? 0 };
+  if (await context.check({ user, database, password, ...where })) {
+    context.tally.admitted++;
+    return;
+  }
+  context.tally.refused++;
+  throw new Failure("bad_token", `PAM authentication failed for user "${user}"`);
+};
+
+/** Passes the server's words on until it says how this user is to log in: before that it may only negotiate the protocol or notify. */
+const login = async (raw: Socket, client: TLSSocket, server: Socket, startup: Startup, context: Context) => {
+  for (;;) {
+    const reply = await takeMessage(server);
+    const type = String.fromCharCode(reply[0] ?? 0);
+    if (!"RvNE".includes(type)) throw new Failure("internal", `the server answered with ${type}`);
+    const trusted = type === "R" && reply.equals(authentication(0));
+    if (trusted) await admit(raw, client, startup, context);
+    client.write(reply);
+    if (type === "R" || type === "E") return;
+  }
+};
+
+/** Both ways until either ends; a half-close by the client lets the server finish what it was asked. */
+const relay = (raw: Socket, client: TLSSocket, server: Socket, fault: Fault | undefined): void => {
+  server.once("end", () => client.destroySoon());
+  client.pipe(server);
+  if (fault?.is !== "cutting") {
+    server.pipe(client, { end: false });
+    return;
+  }
+  let left = fault.afterBytes;
+  server.on("data", (bytes: Buffer) => {
+    if (left <= 0) return;
+    const last = bytes.length >= left;
+    client.write(bytes.subarray(0, left), () => last && raw.destroy());
+    left -= bytes.length;
+  });
+};
+
+/** Lets a client in, or throws; `settled` is called when its login is in the server's hands. */
+export const receive = async (raw: Socket, client: TLSSocket, context: Context, settled: () => void): Promise<void> => {
+  const packet = await takeStartup(client);
+  context.tally.earlyBytes += client.readableLength;
+  if (packet.readInt32BE(4) === cancelRequest) return cancel(client, packet, context);
+  const startup = parseStartup(packet);
+  const fault = context.fault();
+  if (fault?.is === "hanging") return settled();
+  if (fault?.is === "garbage" || fault?.is === "asking") return void client.write(fault.bytes);
+  if (startup.user === forbidden || startup.database === forbidden) {
+    const who = `host "${raw.remoteAddress}", user "${startup.user}", database "${startup.database}"`;
+    throw new Failure("not_logged_in", `pg_hba.conf rejects connection for ${who}, SSL encryption`);
+  }
+  const server = connect({ path: context.upstream, allowHalfOpen: true });
+  server.on("error", () => server.destroy());
+  client.on("close", () => server.destroy());
+  server.write(packet);
+  try {
+    await login(raw, client, server, startup, context);
+  } catch (thrown) {
+    server.destroy();
+    throw thrown;
+  }
+  server.on("close", () => client.destroySoon());
+  settled();
+  relay(raw, client, server, fault);
+};
