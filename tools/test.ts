@@ -37,10 +37,8 @@ step(1, "packages from apt: PostgreSQL, psql, psycopg2, asyncpg");
 console.log(prepare() ?? "all there");
 
 step(2, "SST platform, for the stacks (about half a minute the first time)");
-if (spawnSync(process.execPath, ["tools/platform.mjs"], { cwd: root, stdio: "inherit" }).status !== 0) {
-  throw new Error("the SST platform could not be written; run `node tools/platform.mjs` and see its output");
-}
-console.log("there");
+const platform = spawnSync(process.execPath, ["tools/platform.mjs"], { cwd: root, stdio: "inherit" });
+console.log(platform.status === 0 ? "there" : "could not be written: test/stacks will fail, the rest goes on");
 
 step(3, "vitest");
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);

@@ -4,9 +4,6 @@ import type { Resource } from "./graph.ts";
 const account = "111122223333";
 const region = "us-east-1";
 
-interface NewResource extends Resource {
-  readonly inputs: Readonly<Record<string, unknown>>;
-}
 interface Call {
   readonly token: string;
   readonly inputs: Readonly<Record<string, unknown>>;
@@ -35,7 +32,7 @@ const plain = (value: unknown): unknown => {
 };
 
 /** The outputs AWS computes, which other resources build their own inputs from. */
-const attributes = ({ type, name, inputs }: NewResource): Record<string, unknown> => {
+const attributes = ({ type, name, inputs }: Resource): Record<string, unknown> => {
   const service = type.split(":")[1]?.split("/")[0] ?? "";
   const arn =
     service === "iam" ? `arn:aws:iam::${account}:role/${name}` : `arn:aws:${service}:${region}:${account}:${name}`;
@@ -79,7 +76,7 @@ const policyDocument = (inputs: Readonly<Record<string, unknown>>): Record<strin
 
 /** Mocks for `pulumi.runtime.setMocks`, which write what they see into `resources`. */
 export const engine = (resources: Resource[]) => ({
-  newResource(resource: NewResource) {
+  newResource(resource: Resource) {
     const { type, name } = resource;
     resources.push({ type, name, inputs: plain(resource.inputs) as Resource["inputs"] });
     return { id: `${name}-id`, state: { ...resource.inputs, ...attributes(resource) } };
