@@ -1,7 +1,7 @@
 // Runs sst.config.ts as the sst program does, offline: `node evaluate.ts <stage> <folder>` leaves graph.json there. Bundled by SST's own
 // esbuild, functions really built, Pulumi's engine replaced by engine.ts. Exits 1 with the reason when anything fails.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -89,16 +89,25 @@ const answer = async (method: string, argument: unknown): Promise<unknown> => {
   }
 };
 
+/** The answer on the wire; a failure is kept too, because SST only prints what it is told of some. */
+const reply = async (request: IncomingMessage): Promise<string> => {
+  const { method, params } = (await json(request)) as { method: string; params: readonly unknown[] };
+  try {
+    return JSON.stringify(await answer(method, params[0]));
+  } catch (cause) {
+    const error = `${method}: ${cause instanceof Error ? cause.message : String(cause)}`;
+    failures.push(error);
+    return JSON.stringify({ error });
+  }
+};
+
 /** SST's own server, of which the components ask for builds and the account's bootstrap. */
 const listen = async (): Promise<string> => {
-  const server = createServer(async (request, response) => {
-    const { method, params } = (await json(request)) as { method: string; params: readonly unknown[] };
-    try {
-      response.end(JSON.stringify(await answer(method, params[0])));
-    } catch (cause) {
-      failures.push(`${method}: ${cause instanceof Error ? cause.message : String(cause)}`);
-      response.end(JSON.stringify({ error: failures.at(-1) }));
-    }
+  const server = createServer((request, response) => {
+    reply(request).then(
+      (text) => response.end(text),
+      (cause: Error) => response.destroy(cause),
+    );
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
