@@ -48,8 +48,12 @@ export type Arrival<C extends Client = Client, W = unknown> =
 
 /** The client's side of the door. */
 export interface Gate {
-  /** TLS as server. Unread bytes on the socket must have been refused before. Through the gate port it is not called: TLS is done. */
-  secure(socket: Socket): Promise<Socket>;
+  /**
+   * TLS as server. Unread plaintext must have been refused before; for a client that began with TLS, its first bytes are put back
+   * (unshift) and `alpn` names the protocol it must have negotiated: one that negotiated none is refused. Through the gate port it
+   * is not called: TLS is done.
+   */
+  secure(socket: Socket, alpn?: string): Promise<Socket>;
   /** The deadline on the way to a login. It runs from the start; a protocol whose clients may stay unauthenticated stops it, and starts it at the first step of a login. */
   readonly deadline: { start(): void; stop(): void };
   /** Set when the client came through the gate port: the token is redeemed and this is what it stands for. */
