@@ -1,0 +1,30 @@
+// The services of the laptop account, opened together: a new service is one file in services/ and one line here.
+import type { Account } from "./account.ts";
+import { openDynamodb } from "./services/dynamodb.ts";
+import { type Functions, openLambda } from "./services/lambda.ts";
+import { openRds } from "./services/rds.ts";
+import { openSecretsManager } from "./services/secrets-manager.ts";
+import { openSts } from "./services/sts.ts";
+
+/** `accounts[0]` is home: DynamoDB's tables live in its region. `functions` runs the Lambda functions. */
+export async function openServices(options: {
+  readonly accounts: readonly [Account, ...Account[]];
+  readonly functions: Functions;
+  readonly now?: () => number;
+  readonly tableFile?: string;
+}) {
+  const { accounts, functions, now = Date.now, tableFile } = options;
+  const [{ id: accountId, region }] = accounts;
+  const rds = openRds(now);
+  const lambda = openLambda(functions);
+  const dynamodb = await openDynamodb({ accountId, region, ...(tableFile !== undefined && { file: tableFile }) });
+  return {
+    rds,
+    lambda,
+    apis: [rds.api, openSts(accounts), openSecretsManager(), lambda.api, dynamodb.api],
+    async close() {
+      await lambda.settled();
+      await dynamodb.close();
+    },
+  };
+}
