@@ -141,7 +141,7 @@ describe.each(stages)("stage %s", (stage) => {
     });
   });
 
-  it("keeps one table with pk and sk, TTL on expiresAt and point-in-time recovery", () => {
+  it("keeps one table with pk and sk, TTL on ttl and point-in-time recovery", () => {
     expect(all(stage, "aws:dynamodb/table:Table").map(({ inputs }) => inputs)).toEqual([
       expect.objectContaining({
         attributes: [
@@ -150,7 +150,7 @@ describe.each(stages)("stage %s", (stage) => {
         ],
         hashKey: "pk",
         rangeKey: "sk",
-        ttl: { attributeName: "expiresAt", enabled: true },
+        ttl: { attributeName: "ttl", enabled: true },
         pointInTimeRecovery: { enabled: true },
         globalSecondaryIndexes: [],
         deletionProtectionEnabled: stage === "production",
