@@ -1,0 +1,122 @@
+// The laptop's RDS: an instance or cluster in the emulated API, a front on a loopback address for each member, and the names
+// that lead there. A front lets in whoever shows a token that AWS would take: for this endpoint, this user, in time, signed
+// by somebody whose policy says rds-db:connect.
+import type { DBCluster, DBInstance } from "@aws-sdk/client-rds";
+import { type Account, keysOf } from "./account.ts";
+import type { Authority } from "./certificate.ts";
+import { type Hosts, writeHosts } from "./hosts.ts";
+import type { Ask } from "./postgres/context.ts";
+import { type Front, startFront } from "./postgres/front.ts";
+import type { Postgres } from "./postgres/server.ts";
+import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";
+import type { Rds } from "./services/rds.ts";
+import { verifyToken } from "./signature.ts";
+
+export interface Databases {
+  /** An instance on this server. Its port is the front's. */
+  addInstance(spec: InstanceSpec, server: Postgres): Promise<{ readonly record: DBInstance; readonly front: Front }>;
+  /** An Aurora cluster: the first server is the writer, the reader endpoint alternates between the others. */
+  addCluster(
+    spec: ClusterSpec,
+    servers: readonly Postgres[],
+  ): Promise<{ readonly record: DBCluster; readonly fronts: readonly Front[] }>;
+  close(): Promise<void>;
+}
+
+interface Place {
+  readonly account: Account;
+  readonly region: string;
+  readonly accounts: readonly Account[];
+  readonly rds: Rds;
+  readonly authority: Authority;
+  readonly hostsFile: string;
+  readonly now: () => number;
+}
+
+/** Loopback addresses, one a front: several members of a cluster share one port, as on AWS. */
+const addresses = function* (): Generator<string, never> {
+  for (let at = 2; ; at++) yield `127.0.${Math.floor(at / 250)}.${(at % 250) + 1}`;
+};
+
+export const openDatabases = (place: Place): Databases => {
+  const { account, region, rds } = place;
+  const where = { accountId: account.id, region };
+  const next = addresses();
+  const fronts: Front[] = [];
+  const hosts = new Map<string, readonly string[]>();
+
+  const name = (entries: Hosts): void => {
+    for (const [host, to] of Object.entries(entries)) hosts.set(host.toLowerCase(), to);
+    writeHosts(place.hostsFile, Object.fromEntries(hosts));
+  };
+
+  /** Would AWS let this token in? Never throws: a token that can't be read is a wrong one. */
+  const check = (ask: Ask, names: readonly string[], resourceId: string): boolean => {
+    try {
+      const { identity } = verifyToken({
+        token: ask.password.reveal(),
+        service: "rds-db",
+        host: names.map((host) => `${host}:${ask.port}`),
+        region,
+        expect: { Action: "connect", DBUser: ask.user },
+        credentials: keysOf(place.accounts),
+        now: place.now(),
+      });
+      return account.may(
+        identity,
+        "rds-db:connect",
+        `arn:aws:rds-db:${region}:${account.id}:dbuser:${resourceId}/${ask.user}`,
+      );
+    } catch {
+      return false;
+    }
+  };
+
+  const open = async (
+    server: Postgres,
+    known: () => { names: readonly string[]; resourceId: string },
+    names: readonly string[],
+    port?: number,
+  ) => {
+    const front = await startFront({
+      upstream: server.socket,
+      identity: await place.authority.issue(names),
+      check: (ask) => check(ask, known().names, known().resourceId),
+      host: next.next().value,
+      ...(port !== undefined && { port }),
+    });
+    fronts.push(front);
+    return front;
+  };
+
+  return {
+    async addInstance(spec, server) {
+      // the record decides the names, and needs the port that only the front knows
+      const draft = rds.addInstance(where, spec);
+      const host = draft.Endpoint?.Address ?? "";
+      const front = await open(server, () => ({ names: [host], resourceId: draft.DbiResourceId ?? "" }), [host]);
+      name({ [host]: [front.host] });
+      rds.change(where, spec.id, { Endpoint: { ...draft.Endpoint, Port: front.port } });
+      return { record: { ...draft, Endpoint: { ...draft.Endpoint, Port: front.port } }, front };
+    },
+
+    async addCluster(spec, servers) {
+      const draft = rds.addCluster(where, spec);
+      const [primary = "", reader = ""] = [draft.Endpoint, draft.ReaderEndpoint];
+      const names = [primary, reader];
+      const known = { names, resourceId: draft.DbClusterResourceId ?? "" };
+      const members: Front[] = [];
+      for (const server of servers) members.push(await open(server, () => known, names, members[0]?.port));
+      const [writer, ...readers] = members.map((front) => front.host);
+      name({ [primary]: writer === undefined ? [] : [writer], [reader]: readers });
+      const port = members[0]?.port ?? 5432;
+      rds.change(where, spec.id, { Port: port });
+      for (const at of servers.keys()) rds.addInstance(where, { id: `${spec.id}-${at + 1}`, cluster: spec.id, port });
+      return { record: { ...draft, Port: port }, fronts: members };
+    },
+
+    async close() {
+      await Promise.all(fronts.map((front) => front.close()));
+    },
+  };
+};

@@ -1,0 +1,363 @@
+// An AWS account on a laptop, with Sallyport deployed in it: emulated endpoints, real databases behind fronts, the functions
+// behind a gateway, proxies as processes behind a balancer, each under its own role. The real code runs in it unchanged.
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { CreateSecretCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { kindNames } from "@sallyport/core/database";
+import { defaultNetwork, type Networks } from "@sallyport/core/network";
+import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
+import { type Account, type Credentials, openAccount } from "./account.ts";
+import { type Balancer, openBalancer } from "./balancer.ts";
+import { type Authority, createAuthority } from "./certificate.ts";
+import { type Databases, openDatabases } from "./databases.ts";
+import { type Endpoint, openEndpoint } from "./endpoint.ts";
+import { type FunctionRuntime, openFunctions } from "./functions.ts";
+import { openGateway } from "./gateway.ts";
+import { preload, writeHosts } from "./hosts.ts";
+import { launcher } from "./launcher.ts";
+import { openSchedule, type Schedule } from "./schedule.ts";
+import type { Rds } from "./services/rds.ts";
+import { openServices } from "./services.ts";
+import { openCredentialsEndpoint, startTask, type TaskProcess } from "./task.ts";
+
+export interface ProxyPorts {
+  readonly postgres: number;
+  readonly gate: number;
+  readonly health: number;
+  readonly peer: number;
+}
+export interface ProxyTask extends TaskProcess {
+  readonly ports: ProxyPorts;
+  readonly id: string;
+}
+
+export interface Laptop {
+  readonly account: Account;
+  readonly region: string;
+  /** The emulated AWS: its URL, the calls made, faults on demand. */
+  readonly aws: Endpoint;
+  readonly rds: Rds;
+  readonly databases: Databases;
+  readonly authority: Authority;
+  /** The HTTPS API of Sallyport (plain HTTP on loopback here). */
+  readonly api: string;
+  readonly runtime: FunctionRuntime;
+  readonly schedule: Schedule;
+  /** Where people's clients connect. */
+  readonly ports: { readonly postgres: number; readonly gate: number };
+  /** The root that the proxies' certificate chains to: a file for clients that want one. */
+  readonly caFile: string;
+  readonly auditDir: string;
+  /** Somebody who may invoke bootstrap, and nothing else. */
+  readonly operator: Credentials;
+  /** What a process needs to be in this account with these keys. */
+  envOf(credentials: Credentials): Readonly<Record<string, string>>;
+  /** One more proxy task behind the balancer. */
+  startProxy(env?: Readonly<Record<string, string>>): Promise<ProxyTask>;
+  /** Ends a task and takes it off the balancer. */
+  stopProxy(task: ProxyTask, signal?: NodeJS.Signals): Promise<void>;
+  proxies(): readonly ProxyTask[];
+  close(): Promise<void>;
+}
+
+const table = "sallyport";
+const prefix = "sallyport";
+const functionNames = ["api", "bootstrap", "discover", "sweep"] as const;
+const minute = 60_000;
+const entryOf = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
+
+const deploymentOf = (account: Account): Deployment => ({
+  partition: "aws",
+  account: account.id,
+  region: account.region,
+  tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
+  discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
+  secretPrefix: prefix,
+  assumable: [],
+});
+
+/** What `sst deploy` does on AWS: roles, the table, the proxies' shared secret. */
+const deploy = async (account: Account, env: (credentials: Credentials) => ClientSettings): Promise<Credentials> => {
+  const deployment = deploymentOf(account);
+  for (const principal of principals)
+    account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
+  const { credentials } = account.addUser({
+    name: "deployer",
+    statements: [{ actions: ["dynamodb:CreateTable", "secretsmanager:CreateSecret"], resources: ["*"] }],
+  });
+  const dynamodb = new DynamoDBClient(env(credentials));
+  await dynamodb.send(
+    new CreateTableCommand({
+      TableName: table,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: ["pk", "sk"].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+      KeySchema: [
+        { AttributeName: "pk", KeyType: "HASH" },
+        { AttributeName: "sk", KeyType: "RANGE" },
+      ],
+    }),
+  );
+  dynamodb.destroy();
+  const secrets = new SecretsManagerClient(env(credentials));
+  await secrets.send(
+    new CreateSecretCommand({ Name: `${prefix}/proxy/cancel-key`, SecretString: randomBytes(32).toString("hex") }),
+  );
+  secrets.destroy();
+  const invoke = {
+    actions: ["lambda:InvokeFunction"],
+    resources: [`arn:aws:lambda:${account.region}:${account.id}:function:bootstrap`],
+  };
+  return account.addUser({ name: "operator", statements: [invoke] }).credentials;
+};
+
+interface ClientSettings {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly credentials: Credentials;
+}
+
+export interface LaptopOptions {
+  /** Fixed ports for what people type; any free ones when absent. */
+  readonly ports?: { readonly api?: number; readonly postgres?: number; readonly gate?: number };
+  /** Environment for every function, over the usual. */
+  readonly functionEnv?: Readonly<Record<string, string>>;
+}
+
+/** Opens the whole; close() leaves nothing behind: no process, no port, no file. */
+export const openLaptop = async (options: LaptopOptions = {}): Promise<Laptop> => {
+  const now = Date.now;
+  const undo: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    return await assemble(options, now, (step) => undo.push(step), close);
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+};
+
+const assemble = async (
+  options: LaptopOptions,
+  now: () => number,
+  undo: (step: () => Promise<unknown>) => void,
+  close: () => Promise<void>,
+): Promise<Laptop> => {
+  const folder = await mkdtemp(join(tmpdir(), "sallyport-"));
+  undo(() => rm(folder, { recursive: true, force: true }));
+  const account = openAccount({ now });
+  const { region } = account;
+
+  // the runtime is opened last, since functions need the addresses of all the rest
+  let runtime: FunctionRuntime | undefined;
+  const invoke = (name: string, event: unknown, requestId?: string): Promise<unknown> => {
+    if (!runtime) throw new Error("the functions are not there yet");
+    return runtime.invoke(name, event, requestId);
+  };
+  const services = await openServices({
+    accounts: [account],
+    now,
+    functions: {
+      has: (name) => runtime?.has(name) ?? false,
+      invoke: ({ functionName, payload, requestId }) => invoke(functionName, payload, requestId),
+    },
+  });
+  undo(() => services.close());
+  const aws = await openEndpoint({ accounts: [account], services: services.apis, now });
+  undo(() => aws.close());
+  const operator = await deploy(account, (credentials) => ({ endpoint: aws.url, region, credentials }));
+
+  const authority = await createAuthority({ now: now() });
+  const certificate = await authority.issue(["localhost", "127.0.0.1"]);
+  const files = {
+    ca: join(folder, "ca.pem"),
+    cert: join(folder, "proxy.pem"),
+    key: join(folder, "proxy.key"),
+    hosts: join(folder, "hosts.json"),
+  };
+  const rdsAuthority = await createAuthority({ now: now(), name: "Laptop RDS root" });
+  const rdsCaFile = join(folder, "rds-ca.pem");
+  const auditDir = join(folder, "audit");
+  await mkdir(auditDir, { mode: 0o700 });
+  await writeFile(files.ca, certificate.ca);
+  await writeFile(files.cert, certificate.cert);
+  await writeFile(files.key, certificate.key, { mode: 0o600 });
+  await writeFile(rdsCaFile, rdsAuthority.ca);
+  writeHosts(files.hosts, {});
+
+  const balancers = {
+    postgres: await openBalancer(options.ports?.postgres),
+    gate: await openBalancer(options.ports?.gate),
+  };
+  for (const balancer of Object.values(balancers)) undo(() => balancer.close());
+  const databases = openDatabases({
+    account,
+    region,
+    accounts: [account],
+    rds: services.rds,
+    authority: rdsAuthority,
+    hostsFile: files.hosts,
+    now,
+  });
+  undo(() => databases.close());
+
+  const gateway = await openGateway({
+    invoke: (event, requestId) => invoke("api", event, requestId),
+    now,
+    ...(options.ports?.api !== undefined && { port: options.ports.api }),
+  });
+  undo(() => gateway.close());
+
+  const networks: Networks = {
+    [defaultNetwork]: {
+      gate: { host: "localhost", port: balancers.gate.port, pins: [certificate.pin], ca: certificate.ca },
+      direct: { host: "localhost", ports: { postgres: balancers.postgres.port }, ca: certificate.ca },
+    },
+  };
+  const base = { AWS_REGION: region, AWS_ENDPOINT_URL: aws.url, SALLYPORT_TABLE: table };
+  const functionEnv = {
+    ...base,
+    SALLYPORT_NETWORKS: JSON.stringify(networks),
+    SALLYPORT_DISCOVER_FUNCTION: "discover",
+    SALLYPORT_API_URL: gateway.url,
+    SALLYPORT_DEPLOYMENT: "laptop",
+    ...options.functionEnv,
+  };
+  runtime = openFunctions(
+    Object.fromEntries(
+      functionNames.map((name) => [
+        name,
+        {
+          entry: entryOf(`functions/${name}.ts`),
+          arn: `arn:aws:lambda:${region}:${account.id}:function:${name}`,
+          env: { ...functionEnv, ...keysEnv(sessionOf(account, name)) },
+          timeoutMs: 30_000,
+        },
+      ]),
+    ),
+  );
+  const opened = runtime;
+  undo(() => opened.close());
+
+  const schedule = openSchedule(
+    [
+      { name: "discover", everyMs: 5 * minute },
+      { name: "sweep", everyMs: minute },
+    ],
+    (name) => opened.invoke(name, {}),
+    now(),
+  );
+  undo(async () => schedule.stop());
+
+  const fleet = openFleet({
+    balancers,
+    credentials: () => sessionOf(account, "proxy"),
+    hostsFile: files.hosts,
+    env: {
+      ...base,
+      SALLYPORT_NETWORK: defaultNetwork,
+      SALLYPORT_CERT_FILE: files.cert,
+      SALLYPORT_KEY_FILE: files.key,
+      SALLYPORT_LISTEN_HOST: "127.0.0.1",
+      SALLYPORT_PEER_ADDRESS: "127.0.0.1",
+      SALLYPORT_PLAIN_PORTS: '{"postgres":0}',
+      SALLYPORT_GATE_PORT: "0",
+      SALLYPORT_HEALTH_PORT: "0",
+      SALLYPORT_PEER_PORT: "0",
+      SALLYPORT_CANCEL_SECRET: `${prefix}/proxy/cancel-key`,
+      SALLYPORT_AUDIT_DIR: auditDir,
+      SALLYPORT_RDS_CA_FILE: rdsCaFile,
+      SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8",
+      SALLYPORT_DRAIN_SECONDS: "10",
+    },
+  });
+  undo(() => fleet.close());
+
+  return {
+    account,
+    region,
+    aws,
+    rds: services.rds,
+    databases,
+    authority,
+    api: gateway.url,
+    runtime,
+    schedule,
+    ports: { postgres: balancers.postgres.port, gate: balancers.gate.port },
+    caFile: files.ca,
+    auditDir,
+    operator,
+    envOf: (credentials) => ({ AWS_REGION: region, AWS_ENDPOINT_URL: aws.url, ...keysEnv(credentials) }),
+    startProxy: fleet.start,
+    stopProxy: fleet.stop,
+    proxies: fleet.tasks,
+    close,
+  };
+};
+
+const sessionOf = (account: Account, principal: Principal): Credentials =>
+  account.session(`sallyport-${principal}`, { sessionName: `${principal}-${randomUUID().slice(0, 8)}` }).credentials;
+
+const keysEnv = (credentials: Credentials): Readonly<Record<string, string>> => ({
+  AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+  ...(credentials.sessionToken !== undefined && { AWS_SESSION_TOKEN: credentials.sessionToken }),
+});
+
+/** The proxy service: tasks behind the balancers. */
+const openFleet = (of: {
+  readonly balancers: { readonly postgres: Balancer; readonly gate: Balancer };
+  readonly credentials: () => Credentials;
+  readonly hostsFile: string;
+  readonly env: Readonly<Record<string, string>>;
+}) => {
+  const tasks = new Map<ProxyTask, () => Promise<void>>();
+  const retarget = (): void => {
+    of.balancers.postgres.target([...tasks.keys()].map((task) => task.ports.postgres));
+    of.balancers.gate.target([...tasks.keys()].map((task) => task.ports.gate));
+  };
+  const start = async (env: Readonly<Record<string, string>> = {}): Promise<ProxyTask> => {
+    const keys = await openCredentialsEndpoint(of.credentials);
+    const { flags, env: hosts } = preload(of.hostsFile);
+    try {
+      const entry = new URL("../../proxy/src/main.ts", import.meta.url).pathname;
+      const process = await startTask({
+        entry,
+        flags,
+        env: { ...of.env, ...hosts, ...keys.env, ...env },
+        launcher: launcher("KILL"),
+      });
+      const task: ProxyTask = {
+        ...process,
+        ports: process.ready["ports"] as ProxyPorts,
+        id: String(process.ready["proxy"]),
+      };
+      tasks.set(task, keys.close);
+      retarget();
+      return task;
+    } catch (thrown) {
+      await keys.close();
+      throw thrown;
+    }
+  };
+  const stop = async (task: ProxyTask, signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
+    const closeKeys = tasks.get(task);
+    tasks.delete(task);
+    retarget();
+    task.signal(signal);
+    await task.exited;
+    await closeKeys?.();
+  };
+  return {
+    start,
+    stop,
+    tasks: () => [...tasks.keys()],
+    close: async () => {
+      await Promise.all([...tasks.keys()].map((task) => stop(task, "SIGKILL")));
+    },
+  };
+};
