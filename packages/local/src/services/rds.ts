@@ -33,7 +33,7 @@ export interface Rds {
     spec: { cluster: string; id: string; type?: "READER" | "ANY" },
   ): rds.DBClusterEndpoint;
   /** Overlays fields of an instance or cluster: a tag, a certificate, IAM authentication off. */
-  change(where: Where, id: string, fields: Partial<rds.DBInstance> & Partial<rds.DBCluster>): void;
+  change(where: Where, id: string, fields: Partial<rds.DBInstance> | Partial<rds.DBCluster>): void;
   /** Sets a status now, and others later: `["modifying", {"available": 120_000}]` in milliseconds from now. */
   setStatus(where: Where, id: string, status: string, later?: Readonly<Record<string, number>>): void;
   /** Makes another member the writer. */
@@ -209,7 +209,8 @@ export function openRds(now: () => number = Date.now): Rds {
     },
     change(where, id, fields) {
       const living = livingOf(where, id);
-      living.shape = { ...living.shape, ...fields };
+      // the caller knows which of the two it names
+      living.shape = { ...living.shape, ...fields } as typeof living.shape;
     },
     setStatus(where, id, status, later = {}) {
       livingOf(where, id).later = [
