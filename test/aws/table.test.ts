@@ -1,0 +1,168 @@
+import { createServer } from "node:http";
+import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
+import { openTable, tableClient, tableKey } from "@sallyport/aws/table";
+import { type Dynoxide, startDynoxide } from "@sallyport/local/dynoxide";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { codeOf, describeStore } from "../contract/store.ts";
+
+const name = "sallyport-contract";
+const keys = async () => ({ accessKeyId: "test", secretAccessKey: "test" });
+const clientAt = (url: string) => tableClient({ region: "eu-west-1", endpoint: url, keys });
+let server: Dynoxide;
+let client: ReturnType<typeof clientAt>;
+
+beforeAll(async () => {
+  server = await startDynoxide();
+  client = clientAt(`http://${server.host}:${server.port}`);
+  await client.send(
+    new CreateTableCommand({
+      TableName: name,
+      BillingMode: "PAY_PER_REQUEST",
+      KeySchema: [
+        { AttributeName: tableKey.partition, KeyType: "HASH" },
+        { AttributeName: tableKey.sort, KeyType: "RANGE" },
+      ],
+      AttributeDefinitions: [tableKey.partition, tableKey.sort].map((AttributeName) => ({
+        AttributeName,
+        AttributeType: "S" as const,
+      })),
+    }),
+  );
+});
+afterAll(async () => {
+  client?.destroy();
+  await server?.close();
+});
+
+describeStore("the table", () => openTable({ name, client }));
+
+/** A DynamoDB that passes requests on and does as told with the answers. */
+const between = async (
+  decide: (target: string, count: number) => "pass" | "lose" | { status: number; body: object },
+) => {
+  let count = 0;
+  const front = createServer(async (incoming, outgoing) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
+    const verdict = decide(String(incoming.headers["x-amz-target"]).split(".")[1] ?? "", ++count);
+    if (typeof verdict === "object") {
+      outgoing.writeHead(verdict.status, { "content-type": "application/x-amz-json-1.0" });
+      outgoing.end(JSON.stringify(verdict.body));
+      return;
+    }
+    const headers = Object.fromEntries(
+      ["x-amz-target", "content-type", "authorization", "x-amz-date"].map((header) => [
+        header,
+        String(incoming.headers[header]),
+      ]),
+    );
+    const answer = await fetch(`http://${server.host}:${server.port}`, {
+      method: "POST",
+      headers,
+      body: Buffer.concat(chunks),
+    });
+    const body = await answer.text();
+    if (verdict === "lose") outgoing.destroy();
+    else outgoing.writeHead(answer.status, { "content-type": "application/x-amz-json-1.0" }).end(body);
+  });
+  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+  const passing = clientAt(`http://127.0.0.1:${(front.address() as AddressInfo).port}`);
+  return {
+    store: openTable({ name, client: passing }),
+    count: () => count,
+    async [Symbol.asyncDispose]() {
+      passing.destroy();
+      front.closeAllConnections();
+      await new Promise((resolve) => front.close(resolve));
+    },
+  };
+};
+const error = (type: string, more: object = {}) => ({
+  status: 400,
+  body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: "on purpose", ...more },
+});
+const key = (sk: string) => ({ pk: "fault#", sk });
+
+describe("the table under faults", () => {
+  it("a put whose answer was lost is not a conflict with itself", async () => {
+    await using front = await between((target, count) => (target === "PutItem" && count === 1 ? "lose" : "pass"));
+    await front.store.write({ put: { ...key("lost"), v: 1, n: [1] }, if: { absent: true } });
+    expect(front.count()).toBeGreaterThan(1);
+    expect(await codeOf(front.store.write({ put: { ...key("lost"), v: 1 }, if: { absent: true } }))).toBe("conflict");
+  });
+
+  it("a transaction whose answer was lost happens once", async () => {
+    await using front = await between((_, count) => (count === 1 ? "lose" : "pass"));
+    const change = { update: key("once"), add: { n: 1 } };
+    await front.store.transact([change, { put: { ...key("beside"), v: 1 } }]);
+    expect((await front.store.get(key("once")))?.["n"]).toBe(1);
+  });
+
+  it("throttling is waited out", async () => {
+    await using front = await between((_, count) =>
+      count < 3 ? error("ProvisionedThroughputExceededException") : "pass",
+    );
+    expect(await front.store.get(key("nothing"))).toBeUndefined();
+  });
+
+  it("another transaction in the way is waited out, and is never a conflict", async () => {
+    const reasons = { CancellationReasons: [{ Code: "TransactionConflict" }, { Code: "None" }] };
+    await using front = await between((target, count) =>
+      count > 2
+        ? "pass"
+        : target === "UpdateItem"
+          ? error("TransactionConflictException")
+          : error("TransactionCanceledException", reasons),
+    );
+    await front.store.transact([{ update: key("busy"), add: { n: 1 } }, { put: { ...key("busy2"), v: 1 } }]);
+    expect((await front.store.get(key("busy")))?.["n"]).toBe(1);
+    await using always = await between(() => error("TransactionCanceledException", reasons));
+    expect(await codeOf(always.store.transact([{ remove: key("a") }, { remove: key("b") }]))).toBe("unavailable");
+  });
+
+  it("keys left over from a batch are asked for again, and an answer that stays partial is an error", async () => {
+    const partial = (left: object) => ({ status: 200, body: { Responses: {}, UnprocessedKeys: left } });
+    const left = { [name]: { Keys: [{ pk: { S: "fault#" }, sk: { S: "left" } }] } };
+    await using front = await between((target, count) =>
+      target === "BatchGetItem" && count < 3 ? partial(left) : "pass",
+    );
+    await using never = await between(() => partial(left));
+    await openTable({ name, client }).write({ put: { ...key("left"), v: 1 } });
+    expect(await front.store.getMany([key("left")])).toEqual([{ ...key("left"), v: 1 }]);
+    expect(await codeOf(never.store.getMany([key("left")]))).toBe("unavailable");
+  });
+
+  it.each([
+    ["no permission", error("AccessDeniedException"), "compare it with the printed policy"],
+    ["no such table", error("ResourceNotFoundException"), "whether the table exists"],
+    ["an item that is too large", error("ValidationException"), "try again"],
+  ])("%s is unavailable, with what to do and the cause kept", async (_, verdict, hint) => {
+    await using front = await between(() => verdict);
+    await expect(front.store.get(key("x"))).rejects.toMatchObject({
+      code: "unavailable",
+      hint: expect.stringContaining(hint),
+      cause: expect.objectContaining({ message: "on purpose" }),
+    });
+  });
+
+  it("a table that is not there or does not answer is unavailable, soon", async () => {
+    const silent = new Set<Socket>();
+    const deaf = createTcp((socket) => void silent.add(socket.on("error", () => undefined)));
+    await new Promise<void>((resolve) => deaf.listen(0, "127.0.0.1", resolve));
+    const { port } = deaf.address() as AddressInfo;
+    const { DynamoDBClient } = await import("@aws-sdk/client-dynamodb");
+    const { clientOptions } = await import("@sallyport/aws/client");
+    const quick = new DynamoDBClient(
+      clientOptions(
+        { region: "eu-west-1", endpoint: `http://127.0.0.1:${port}`, keys },
+        { requestFor: 50, attempts: 2 },
+      ),
+    );
+    expect(await codeOf(openTable({ name, client: quick }).get(key("x")))).toBe("unavailable");
+    for (const socket of silent) socket.destroy();
+    await new Promise((resolve) => deaf.close(resolve));
+    expect(await codeOf(openTable({ name, client: quick }).get(key("x")))).toBe("unavailable");
+    quick.destroy();
+  });
+});
