@@ -17,6 +17,8 @@ export const Session = z.object({
   startedAt: z.number(),
   endedAt: z.number().optional(),
   reason: z.string().optional(),
+  /** It holds one of its user's counted connections (limit#): whoever closes it gives that back. */
+  counted: z.boolean().optional(),
   /** The last audit record's sequence number and hash. */
   seq: z.number().optional(),
   head: z.string().optional(),

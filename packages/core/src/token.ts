@@ -60,8 +60,8 @@ export const ConnectToken = z.object({
 });
 export type ConnectToken = z.infer<typeof ConnectToken>;
 
-const bad = (why: string): Failure =>
-  // one message for whatever is wrong with a token, so that guessing teaches nothing; the reason goes to the log
+/** One message for whatever is wrong with a token, so that guessing teaches nothing; the reason goes to the log. */
+export const badToken = (why: string): Failure =>
   new Failure("bad_token", "this token is not valid here", {
     hint: "ask for a new one: sally db login",
     cause: why,
@@ -69,12 +69,12 @@ const bad = (why: string): Failure =>
 
 /** Is this token good at `now`, coming by that way in? @throws Failure `bad_token` */
 export const checkToken = (item: Item | undefined, way: "bearer" | "bound", now: number): ConnectToken => {
-  if (!item) throw bad("unknown");
+  if (!item) throw badToken("unknown");
   const token = fromItem(ConnectToken, item);
-  if (token.revokedAt !== undefined) throw bad("revoked");
-  if (now >= token.expiresAt) throw bad("expired");
-  if (token.issuedAt > now + 5 * 60_000) throw bad("issued in the future");
-  if (!(way in token.way)) throw bad(`not a ${way} token`);
+  if (token.revokedAt !== undefined) throw badToken("revoked");
+  if (now >= token.expiresAt) throw badToken("expired");
+  if (token.issuedAt > now + 5 * 60_000) throw badToken("issued in the future");
+  if (!(way in token.way)) throw badToken(`not a ${way} token`);
   return token;
 };
 
@@ -90,7 +90,7 @@ export const spend = async (store: Store, token: ConnectToken, now: number): Pro
       if: { below },
     });
   } catch (thrown) {
-    if (thrown instanceof Failure && thrown.code === "conflict") throw bad("used up");
+    if (thrown instanceof Failure && thrown.code === "conflict") throw badToken("used up");
     throw thrown;
   }
 };
