@@ -16,6 +16,8 @@ interface Route {
   readonly operation: OperationModel;
   readonly method: string;
   readonly path: RegExp;
+  /** Query pairs the template itself demands: `/layers?find=LayerVersion`. */
+  readonly query: readonly string[];
   readonly literals: number;
 }
 
@@ -25,8 +27,12 @@ export function restJson(model: Model): Codec {
   const toText = new ToStringShapeSerializer(settings);
   const routes = routesOf(model);
   const routeOf = (request: SignedRequest) => {
-    const path = request.target.split("?")[0] ?? "";
-    return routes.find((route) => route.method === request.method && route.path.test(path));
+    const [path = "", search = ""] = request.target.split("?", 2);
+    const pairs = search.split("&");
+    return routes.find(
+      (route) =>
+        route.method === request.method && route.path.test(path) && route.query.every((pair) => pairs.includes(pair)),
+    );
   };
   const written = (schema: NormalizedSchema, value: unknown) => {
     toText.write(schema, value);
@@ -57,8 +63,9 @@ export function restJson(model: Model): Codec {
             members[name] = values.map((value) => fromText.read(schema.getValueSchema(), value));
           else if (values?.[0] !== undefined) members[name] = fromText.read(schema, values[0]);
         } else if (!httpPayload) inBody.push(name);
+        else if (request.body.length === 0) continue;
         else if (schema.isBlobSchema()) members[name] = request.body;
-        else if (request.body.length > 0) members[name] = await readJson(json, schema, request.body);
+        else members[name] = await readJson(json, schema, request.body);
       }
       if (inBody.length > 0 && request.body.length > 0) {
         const body = (await readJson(json, input, request.body)) as Readonly<Record<string, unknown>>;
@@ -113,7 +120,8 @@ function routesOf(model: Model): readonly Route[] {
   const routes = [...model.operations.values()].flatMap((operation): Route[] => {
     if (!operation.http) return [];
     const [method, template] = operation.http;
-    const path = template
+    const [pathTemplate = "", query] = template.split("?", 2);
+    const path = pathTemplate
       .split("/")
       .map((part) =>
         part
@@ -124,10 +132,10 @@ function routesOf(model: Model): readonly Route[] {
           ),
       )
       .join("/");
-    const literals = template.split("/").filter((part) => part && !part.startsWith("{")).length;
-    return [{ operation, method, path: new RegExp(`^${path}/?$`), literals }];
+    const literals = pathTemplate.split("/").filter((part) => part && !part.startsWith("{")).length;
+    return [{ operation, method, path: new RegExp(`^${path}/?$`), query: query?.split("&") ?? [], literals }];
   });
-  return routes.sort((a, b) => b.literals - a.literals);
+  return routes.sort((a, b) => b.literals + b.query.length - (a.literals + a.query.length));
 }
 
 function queryOf(search: string): ReadonlyMap<string, readonly string[]> {
