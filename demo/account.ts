@@ -1,0 +1,82 @@
+// What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster.
+import { randomBytes } from "node:crypto";
+import { secret } from "@sallyport/core/secret";
+import { type Laptop, openLaptop } from "@sallyport/local/laptop";
+import { openBinaries } from "@sallyport/local/postgres/binaries";
+import { type Postgres, startPostgres } from "@sallyport/local/postgres/server";
+import { good, say, step } from "./terminal.ts";
+
+export interface Stage {
+  readonly laptop: Laptop;
+  close(): Promise<void>;
+}
+
+const prepare = async (server: Postgres, name: string): Promise<void> => {
+  for (const user of ["reader", "writer"]) await server.addUser(user, { iam: true });
+  await server.addUser("owner", { password: secret(randomBytes(16).toString("hex")) });
+  await server.addDatabase(name, "writer");
+  await server.sql(
+    name,
+    "create table item (id int primary key, name text); insert into item select n, 'item ' || n from generate_series(1, 1000) n; grant select on item to reader; grant all on item to writer",
+  );
+};
+
+/** Ports people type: these when free, any others when not. */
+const ports = { api: 8700, postgres: 15432, gate: 17443 };
+const openAnywhere = async (): Promise<Laptop> => {
+  try {
+    return await openLaptop({ ports });
+  } catch (thrown) {
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE")) throw thrown;
+    say("ports 8700, 15432 or 17443 are taken: using free ones");
+    return openLaptop();
+  }
+};
+
+/** Starts it all, saying what it does; close() leaves nothing behind. */
+export const openStage = async (): Promise<Stage> => {
+  const undo: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const undone of undo.splice(0).reverse()) await undone();
+  };
+  try {
+    step("an AWS account on this machine");
+    const binaries = await openBinaries("embedded");
+    undo.push(() => binaries.remove());
+    const servers = await Promise.all([
+      startPostgres({ binaries }),
+      startPostgres({ binaries }),
+      startPostgres({ binaries }),
+    ]);
+    for (const server of servers) undo.push(() => server.stop());
+    const [orders, primary, replica] = servers;
+    if (!orders || !primary || !replica) throw new Error("a server is missing");
+    good(`three real PostgreSQL ${orders.major} servers`);
+    await prepare(orders, "orders");
+    await orders.addDatabase("payroll", "writer");
+    for (const server of [primary, replica]) await prepare(server, "catalog");
+
+    const laptop = await openAnywhere();
+    undo.push(() => laptop.close());
+    good(`AWS endpoints at ${laptop.aws.url}: signatures verified, policies enforced`);
+    await laptop.databases.addInstance(
+      { id: "orders", tags: { env: "dev", team: "shop" }, databaseName: "orders" },
+      orders,
+    );
+    await laptop.databases.addInstance(
+      { id: "payroll", tags: { env: "prod", team: "hr" }, databaseName: "payroll" },
+      orders,
+    );
+    await laptop.databases.addCluster({ id: "catalog", tags: { env: "dev", team: "shop" } }, [primary, replica]);
+    good("RDS instances orders (env: dev) and payroll (env: prod), Aurora cluster catalog (env: dev)");
+    for (const _ of [1, 2]) await laptop.startProxy();
+    laptop.schedule.start();
+    good(
+      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL) and ${laptop.ports.gate} (gate)`,
+    );
+    return { laptop, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+};

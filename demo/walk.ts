@@ -1,0 +1,193 @@
+// The tour: from a tagged database to SQL through two ways in, a denial, a cancel, a lock, and what the audit says of it all.
+
+import { execFile } from "node:child_process";
+import { accessSync, constants, writeFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import type { Laptop } from "@sallyport/local/laptop";
+import pg from "pg";
+import postgres from "postgres";
+import { openPerson, type Person } from "./sally.ts";
+import { command, good, say, step } from "./terminal.ts";
+
+export const password = "a long enough password";
+
+const discovery = (region: string): string => `kind: discovery_config
+metadata: { name: everything }
+spec:
+  aws:
+    - types: [rds]
+      regions: [${region}]
+      tags: { "*": "*" }
+`;
+const role = `kind: role
+version: v7
+metadata: { name: dev-read }
+spec:
+  allow:
+    db_labels: { env: [dev, staging] }
+    db_names: [orders, catalog]
+    db_users: [reader]
+  options: { max_session_ttl: 8h }
+`;
+
+const onPath = (program: string): boolean =>
+  (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+const create = async (admin: Person, folder: string, name: string, text: string): Promise<void> => {
+  const file = join(folder, `${name}.yaml`);
+  writeFileSync(file, text);
+  say(text);
+  await admin.run(["create", "-f", file]);
+};
+
+const firstAdministrator = async (laptop: Laptop, folder: string): Promise<Person> => {
+  step("the first administrator, by IAM");
+  const admin = await openPerson("root", folder, laptop.envOf(laptop.operator));
+  const { stdout } = await admin.run(["init", "--aws", "--user", "root"]);
+  const invite = /sly_i_[\w-]+/.exec(stdout)?.[0];
+  if (!invite) throw new Error("init printed no invite");
+  await admin.run(["login", "--server", laptop.api, "--user", "root", "--invite", invite, "--password-stdin"], {
+    input: password,
+  });
+  return admin;
+};
+
+const invited = async (admin: Person, laptop: Laptop, folder: string): Promise<Person> => {
+  step("a role, and a person who holds it");
+  await create(admin, folder, "role", role);
+  const { stdout } = await admin.run(["users", "add", "ana", "--roles", "dev-read"]);
+  const invite = /sly_i_[\w-]+/.exec(stdout)?.[0];
+  if (!invite) throw new Error("users add printed no invite");
+  const ana = await openPerson("ana", folder);
+  await ana.run(["login", "--server", laptop.api, "--user", "ana", "--invite", invite, "--password-stdin"], {
+    input: password,
+  });
+  await ana.run(["status"]);
+  await ana.run(["db", "ls"]);
+  return ana;
+};
+
+/** A bearer token for the plain port, as `sally db login` gives it to a stock client. */
+const plainUrl = async (ana: Person): Promise<URL> => {
+  const { stdout } = await ana.run(["db", "login", "orders", "-u", "reader", "-n", "orders", "-f", "json"], {
+    quiet: true,
+  });
+  return new URL((JSON.parse(stdout) as { url: string }).url);
+};
+
+const byThePlainPort = async (ana: Person, laptop: Laptop): Promise<void> => {
+  step("the plain port: any client, the token is the password");
+  command("npx sally db login orders -u reader -n orders");
+  const url = await plainUrl(ana);
+  const ca = await readFile(laptop.caFile, "utf8");
+  const client = new pg.Client({
+    host: url.hostname,
+    port: Number(url.port),
+    user: "reader",
+    database: "orders",
+    password: decodeURIComponent(url.password),
+    ssl: { ca },
+  });
+  await client.connect();
+  const { rows } = await client.query("select current_user, count(*) from item");
+  good(`pg: ${JSON.stringify(rows[0])}`);
+  await client.end();
+  if (!onPath("psql")) return say("psql is not on PATH: apt install postgresql-client to see it here");
+  const { stdout } = await promisify(execFile)("psql", [url.href, "-Atc", "select 'psql as ' || current_user"]);
+  good(stdout.trim());
+};
+
+const byTheTunnel = async (ana: Person): Promise<void> => {
+  step("the tunnel: one port for every protocol, a token bound to a key");
+  const tunnel = await ana.stay(["proxy", "db", "orders", "-u", "reader", "-n", "orders"], /postgres(?:ql)?:\/\/\S+/);
+  say(tunnel.match[0]);
+  const sql = postgres(tunnel.match[0], { max: 2, ssl: false, onnotice: () => {} });
+  const [row] = await sql`select current_user, count(*) from item where id <= ${10}`;
+  good(`postgres: ${JSON.stringify(row)}`);
+
+  step("a query, cancelled");
+  const sleeping = sql`select pg_sleep(60)`;
+  const began = performance.now();
+  setTimeout(() => sleeping.cancel(), 300);
+  const why = await sleeping.then(
+    () => "it was not",
+    (error: Error) => error.message,
+  );
+  if (!why.includes("canceling statement")) throw new Error(`the query was not cancelled: ${why}`);
+  good(`select pg_sleep(60) ended after ${Math.round(performance.now() - began)} ms: ${why}`);
+  await sql.end();
+  await tunnel.stop();
+};
+
+const denied = async (ana: Person): Promise<void> => {
+  step("denials, with their reason");
+  await ana.run(["db", "connect", "payroll", "-u", "reader", "-n", "payroll"], { expect: 3 });
+  await ana.run(["db", "connect", "orders", "-u", "writer", "-n", "orders"], { expect: 3 });
+  await ana.run(["db", "explain", "orders", "-u", "writer", "-n", "orders"], { expect: 3 });
+};
+
+const locked = async (admin: Person, ana: Person, laptop: Laptop): Promise<void> => {
+  step("a lock cuts a live session");
+  const url = await plainUrl(ana);
+  const ca = await readFile(laptop.caFile, "utf8");
+  const client = new pg.Client({
+    host: url.hostname,
+    port: Number(url.port),
+    user: "reader",
+    database: "orders",
+    password: decodeURIComponent(url.password),
+    ssl: { ca },
+  });
+  const cut = new Promise<Error & { code?: string }>((resolve) => client.once("error", resolve));
+  await client.connect();
+  good("a session of ana's is open");
+  const began = performance.now();
+  await admin.run(["lock", "--user", "ana", "--message", "laptop stolen", "--ttl", "1h"]);
+  const error = await cut;
+  good(`cut after ${Math.round(performance.now() - began)} ms: ${error.code} ${error.message}`);
+  const { stdout } = await admin.run(["get", "lock", "-f", "json"], { quiet: true });
+  for (const lock of JSON.parse(stdout) as { metadata: { name: string } }[])
+    await admin.run(["rm", `lock/${lock.metadata.name}`]);
+};
+
+const trail = async (laptop: Laptop): Promise<void> => {
+  step("the audit trail of what just happened");
+  const lines: { at: number; text: string }[] = [];
+  for (const file of await readdir(laptop.auditDir, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue;
+    for (const line of (await readFile(join(file.parentPath, file.name), "utf8")).split("\n").filter(Boolean)) {
+      const { at, session, seq, hash, previous, ...rest } = JSON.parse(line) as Record<string, unknown>;
+      lines.push({
+        at: Number(at),
+        text: `${new Date(Number(at)).toISOString()} ${String(session).slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
+      });
+    }
+  }
+  lines.sort((a, b) => a.at - b.at);
+  for (const { text } of lines) say(text.length > 180 ? `${text.slice(0, 177)}…` : text);
+  if (lines.length === 0) throw new Error("the audit trail is empty");
+  good(`${lines.length} records in ${laptop.auditDir}`);
+};
+
+/** Runs it all, throws when anything is not as it should be. */
+export const walk = async (laptop: Laptop, folder: string): Promise<void> => {
+  const admin = await firstAdministrator(laptop, folder);
+  step("discovery of tagged databases");
+  await create(admin, folder, "discovery", discovery(laptop.region));
+  await admin.run(["discover"]);
+  const ana = await invited(admin, laptop, folder);
+  await byThePlainPort(ana, laptop);
+  await byTheTunnel(ana);
+  await denied(ana);
+  await locked(admin, ana, laptop);
+  await trail(laptop);
+};
