@@ -1,4 +1,4 @@
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
 import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
 import { openTable, tableClient, tableKey } from "@sallyport/aws/table";
@@ -42,7 +42,7 @@ const between = async (
   decide: (target: string, count: number) => "pass" | "lose" | { status: number; body: object },
 ) => {
   let count = 0;
-  const front = createServer(async (incoming, outgoing) => {
+  const answer = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
     const verdict = decide(String(incoming.headers["x-amz-target"]).split(".")[1] ?? "", ++count);
@@ -57,15 +57,16 @@ const between = async (
         String(incoming.headers[header]),
       ]),
     );
-    const answer = await fetch(`http://${server.host}:${server.port}`, {
+    const real = await fetch(`http://${server.host}:${server.port}`, {
       method: "POST",
       headers,
       body: Buffer.concat(chunks),
     });
-    const body = await answer.text();
+    const body = await real.text();
     if (verdict === "lose") outgoing.destroy();
-    else outgoing.writeHead(answer.status, { "content-type": "application/x-amz-json-1.0" }).end(body);
-  });
+    else outgoing.writeHead(real.status, { "content-type": "application/x-amz-json-1.0" }).end(body);
+  };
+  const front = createServer((incoming, outgoing) => void answer(incoming, outgoing));
   await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
   const passing = clientAt(`http://127.0.0.1:${(front.address() as AddressInfo).port}`);
   return {

@@ -80,9 +80,15 @@ export const openFakeStore = (): FakeStore => {
     changes,
     items: () => [...table.values()].map(copy).sort(byBytes),
     fault: {
-      break: () => void (broken = () => true),
-      breakWhen: (when) => void (broken = when),
-      hold: (until) => void (held = until),
+      break() {
+        broken = () => true;
+      },
+      breakWhen(when) {
+        broken = when;
+      },
+      hold(until) {
+        held = until;
+      },
       mend: () => {
         broken = () => false;
         held = Promise.resolve();

@@ -1,0 +1,64 @@
+import { randomUUID } from "node:crypto";
+import { CreateSecretCommand, type SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { openVault, readSecret, vaultClient } from "@sallyport/aws/vault";
+import { secret } from "@sallyport/core/secret";
+import { openSecretsManager } from "@sallyport/local/services/secrets-manager";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { codeOf } from "../contract/store.ts";
+import { describeVault } from "../contract/vault.ts";
+import { type Laptop, openLaptop } from "./laptop.ts";
+
+let laptop: Laptop;
+let client: SecretsManagerClient;
+beforeAll(async () => {
+  laptop = await openLaptop([openSecretsManager()]);
+  client = vaultClient(laptop.as("vault", [{ actions: ["secretsmanager:*"], resources: ["*"] }]));
+});
+afterAll(async () => {
+  client?.destroy();
+  await laptop?.[Symbol.asyncDispose]();
+});
+
+describeVault("Secrets Manager", () => ({
+  vault: openVault({ client }),
+  plant: async (name, value) => void (await client.send(new CreateSecretCommand({ Name: name, SecretString: value }))),
+}));
+
+describe("Secrets Manager under faults", () => {
+  const lose = (operation: string) => laptop.endpoint.fault.drop({ service: "secretsmanager", operation });
+
+  it("lost answers are asked for again and change nothing twice", async () => {
+    const vault = openVault({ client });
+    const name = `sallyport/test/${randomUUID()}`;
+    lose("CreateSecret");
+    await vault.create(name);
+    const [first] = (await vault.describe(name)) ?? [];
+    const version = randomUUID();
+    lose("PutSecretValue");
+    await vault.stage(name, version, secret("one"));
+    lose("UpdateSecretVersionStage");
+    await vault.promote(name, { to: version, from: first?.version ?? "" });
+    expect((await vault.describe(name))?.find((found) => found.version === version)?.stages).toEqual(["AWSCURRENT"]);
+    lose("DeleteSecret");
+    await vault.remove(name, 7);
+    expect(await vault.describe(name)).toBeUndefined();
+  });
+
+  it("a secret that can't be read is unavailable and says why", async () => {
+    const stranger = vaultClient(laptop.as("stranger", []));
+    await expect(readSecret(stranger, "sallyport/proxy/cancel-key")).rejects.toMatchObject({
+      code: "unavailable",
+      hint: expect.stringContaining("lacks a Secrets Manager permission"),
+    });
+    expect(await codeOf(openVault({ client: stranger }).describe("sallyport/x"))).toBe("unavailable");
+    stranger.destroy();
+  });
+
+  it("the proxy's secret is read by its name", async () => {
+    const name = "sallyport/proxy/cancel-key";
+    expect(await codeOf(readSecret(client, name))).toBe("unavailable");
+    await client.send(new CreateSecretCommand({ Name: name, SecretString: "canary" }));
+    const read = await readSecret(client, name);
+    expect([read.reveal(), String(read)]).toEqual(["canary", "[secret]"]);
+  });
+});
