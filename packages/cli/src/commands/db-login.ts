@@ -1,0 +1,42 @@
+// sally db login: a connection without a tunnel. The token is the password; it is kept for db env and db config until it expires.
+import { protocols } from "@sallyport/core/database";
+import type { Command } from "commander";
+import { connectionUrl } from "../connection.ts";
+import type { Context } from "../context.ts";
+import { keepLogin, targetOf } from "../direct.ts";
+import { type Format, formatOption, printAs } from "../format.ts";
+import { type WishOptions, withWish } from "../option.ts";
+import { askConnect } from "../pass.ts";
+import { requireProfile } from "../profile.ts";
+import { commandLine } from "../shell.ts";
+import { note, say } from "../terminal.ts";
+import { describeExpiry } from "../when.ts";
+
+type Options = WishOptions & { readonly format: Format };
+
+const act = async (context: Context, database: string, options: Options): Promise<void> => {
+  const { server } = requireProfile(context);
+  const answer = await askConnect(context, { database, user: options.dbUser, name: options.dbName });
+  const login = keepLogin(context, server, answer);
+  const target = targetOf(login);
+  const url = connectionUrl(target);
+  if (options.format === "cmd") {
+    say(context, commandLine([protocols[login.protocol].programs[0], url]));
+    return;
+  }
+  const { host, port, user, name, id, expiresAt, logins, caFile } = login;
+  const data = { database: login.database, host, port, user, name, password: login.token.reveal(), caFile, url };
+  printAs(context, options.format, { ...data, id, expiresAt, logins }, () => {
+    say(context, url);
+    const times = logins === undefined ? "" : `, for ${logins} logins`;
+    note(context, `good for new logins until ${describeExpiry(expiresAt, context.clock.now())}${times}`);
+  });
+};
+
+export const dbLogin = (db: Command, context: Context): void => {
+  withWish(db.command("login"))
+    .description("get a token for a direct connection and print the connection string")
+    .argument("<name>", "database")
+    .addOption(formatOption(["text", "json", "yaml", "cmd"]))
+    .action((database: string, options: Options) => act(context, database, options));
+};

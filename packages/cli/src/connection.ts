@@ -1,0 +1,93 @@
+// What a client program is given to connect with: a URL, environment variables, a command. Per protocol, one table. Every
+// part that somebody else chose is escaped; whatever leaves this machine is verified in full (verify-full).
+import { type ProtocolName, protocols } from "@sallyport/core/database";
+import type { Secret } from "@sallyport/core/secret";
+
+/** Where a client program connects. `tls` absent: a tunnel's loopback port. */
+export interface Target {
+  readonly protocol: ProtocolName;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly name: string | undefined;
+  readonly password?: Secret;
+  /** The file of the CA to verify against; `system` for the machine's own roots. */
+  readonly tls?: { readonly caFile: string };
+}
+
+interface Wording {
+  /** Query members of a connection URL. */
+  query(target: Target): Readonly<Record<string, string>>;
+  /** What a program finds in its environment, URL aside. */
+  variables(target: Target): Readonly<Record<string, string>>;
+  /** The user's own settings that would point the program elsewhere, or send a password of theirs. */
+  readonly cleared: readonly string[];
+  /** The same in other notations, for graphical clients. */
+  others(target: Target): Readonly<Record<string, string>>;
+}
+
+const percent = (text: string): string => encodeURIComponent(text.toWellFormed());
+const hostOf = (host: string): string => (host.includes(":") ? `[${host}]` : percent(host));
+
+/** A tunnel takes any password and looks at none; naming one keeps clients from prompting or sending a real one. */
+const anyPassword = "sallyport";
+
+const wordings = {
+  postgres: {
+    query: ({ tls }): Record<string, string> =>
+      tls ? { sslmode: "verify-full", sslrootcert: tls.caFile } : { sslmode: "disable" },
+    variables: (target): Record<string, string> => ({
+      PGHOST: target.host,
+      PGPORT: String(target.port),
+      PGUSER: target.user,
+      PGDATABASE: target.name ?? target.user,
+      PGPASSWORD: target.password?.reveal() ?? anyPassword,
+      ...(target.tls
+        ? { PGSSLMODE: "verify-full", PGSSLROOTCERT: target.tls.caFile }
+        : { PGSSLMODE: "disable", PGGSSENCMODE: "disable" }),
+    }),
+    cleared: [
+      "PGHOSTADDR",
+      "PGSERVICE",
+      "PGSERVICEFILE",
+      "PGPASSFILE",
+      "PGREQUIREAUTH",
+      "PGCHANNELBINDING",
+      "PGREQUIRESSL",
+      "PGSSLNEGOTIATION",
+      "PGSSLCERT",
+      "PGSSLKEY",
+      "PGSSLROOTCERT",
+      "PGSSLMODE",
+      "PGTARGETSESSIONATTRS",
+    ],
+    others: (target): Record<string, string> => ({
+      jdbc: `jdbc:postgresql://${hostOf(target.host)}:${target.port}/${percent(target.name ?? target.user)}?${new URLSearchParams({ user: target.user, ...wordings.postgres.query(target) })}`,
+    }),
+  },
+} as const satisfies Record<ProtocolName, Wording>;
+
+/** A connection URL, the password in it where there is one. */
+export const connectionUrl = (target: Target): string => {
+  const password = target.password ? `:${percent(target.password.reveal())}` : "";
+  const query = Object.entries(wordings[target.protocol].query(target))
+    .map(([key, value]) => `${key}=${percent(value)}`)
+    .join("&");
+  const path = target.name === undefined ? "" : percent(target.name);
+  return `${protocols[target.protocol].scheme}://${percent(target.user)}${password}@${hostOf(target.host)}:${target.port}/${path}?${query}`;
+};
+
+export const otherUrls = (target: Target): Readonly<Record<string, string>> => wordings[target.protocol].others(target);
+
+/** What to add to a program's environment. */
+export const connectionVariables = (target: Target): Readonly<Record<string, string>> => ({
+  ...wordings[target.protocol].variables(target),
+  DATABASE_URL: connectionUrl(target),
+});
+
+/** The user's environment made to mean this connection and no other. */
+export const programEnvironment = (env: Readonly<NodeJS.ProcessEnv>, target: Target): NodeJS.ProcessEnv => {
+  const cleared: ReadonlySet<string> = new Set(wordings[target.protocol].cleared);
+  const kept = Object.entries(env).filter(([name]) => !cleared.has(name));
+  return { ...Object.fromEntries(kept), ...connectionVariables(target) };
+};
