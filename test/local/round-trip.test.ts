@@ -45,7 +45,13 @@ test.each(Object.entries(modules))(
     const { credentials } = account.addUser({ name: "tester", statements: [{ actions: ["*"], resources: ["*"] }] });
     const model = modelOf(new (Client as unknown as Client)(unused), module);
     let [seen, wanted]: unknown[] = [];
-    const echo = { needs: () => [], run: (input: unknown) => ((seen = input), wanted) };
+    const echo = {
+      needs: () => [],
+      run(input: unknown) {
+        seen = input;
+        return wanted;
+      },
+    };
     const api: Api = {
       name,
       codec: codecOf(model),
@@ -64,11 +70,11 @@ test.each(Object.entries(modules))(
     try {
       for (const [operation, { input, output, http }] of model.operations) {
         const SdkCommand = (module as unknown as Record<string, Command | undefined>)[`${operation}Command`];
-        if (!SdkCommand || skip.includes(operation)) continue;
+        if (!SdkCommand || (skip as readonly string[]).includes(operation)) continue;
         trips++;
         for (let round = 0; round < rounds; round++) {
-          const sent = input.isUnitSchema() ? {} : valueOf(input, random, 0, http !== undefined);
-          wanted = output.isUnitSchema() ? undefined : valueOf(output, random, 0, http !== undefined);
+          const sent = input.isUnitSchema() ? {} : randomValue(input, random, 0, http !== undefined);
+          wanted = output.isUnitSchema() ? undefined : randomValue(output, random, 0, http !== undefined);
           const { $metadata, ...answer } = (await client.send(new SdkCommand(sent)).catch((error: unknown) => {
             throw new Error(`${operation}: ${JSON.stringify(sent)}`, { cause: error });
           })) as { $metadata: object };
@@ -91,17 +97,17 @@ test.each(Object.entries(modules))(
   60_000,
 );
 
-function valueOf(schema: Schema, random: Random, depth: number, rest: boolean): unknown {
+function randomValue(schema: Schema, random: Random, depth: number, rest: boolean): unknown {
   if (schema.isStructSchema()) return structure(schema, random, depth, rest);
   if (schema.isListSchema()) {
     const items = Array.from({ length: 1 + Math.floor(random() * 2) }, () =>
-      valueOf(schema.getValueSchema(), random, depth + 1, rest),
+      randomValue(schema.getValueSchema(), random, depth + 1, rest),
     );
     return items.filter((item) => item !== undefined && !isEmpty(item));
   }
   if (schema.isMapSchema()) {
     const pairs = ["a b", "k&2"].map(
-      (key) => [key, valueOf(schema.getValueSchema(), random, depth + 1, rest)] as const,
+      (key) => [key, randomValue(schema.getValueSchema(), random, depth + 1, rest)] as const,
     );
     return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
   }
@@ -133,7 +139,7 @@ function structure(schema: Schema, random: Random, depth: number, rest: boolean)
       value[name] = 200;
       continue;
     }
-    const made = valueOf(member, random, depth + 1, rest);
+    const made = randomValue(member, random, depth + 1, rest);
     if (made !== undefined) value[name] = made;
   }
   return value;
@@ -165,5 +171,8 @@ function pick<Item>(items: readonly Item[], random: Random): Item {
 
 function seeded(seed: number): Random {
   let state = seed;
-  return () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return state / 2_147_483_648;
+  };
 }

@@ -29,7 +29,7 @@ export interface Lambda {
 const payloadLimit = 6 * 1024 * 1024;
 
 export function openLambda(functions: Functions): Lambda {
-  const events = new Set<Promise<unknown>>();
+  const events = new Set<Promise<void>>();
 
   async function invoke(input: lambda.InvocationRequest, call: Call) {
     const { name, qualifier } = functionOf(input, call);
@@ -52,9 +52,10 @@ export function openLambda(functions: Functions): Lambda {
       case "DryRun":
         return { StatusCode: 204 };
       case "Event": {
-        const event = run().catch(() => undefined);
+        const event: Promise<void> = run()
+          .catch(() => undefined)
+          .then(() => void events.delete(event));
         events.add(event);
-        event.finally(() => events.delete(event));
         return { StatusCode: 202, Payload: new Uint8Array() };
       }
       case "RequestResponse":
