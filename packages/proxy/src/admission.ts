@@ -1,0 +1,161 @@
+// From a token to a registered session: redeem, then decide again against the roles and locks of now. The same for both
+// ways in. Whatever is wrong with a token is said in one sentence and costs one read of the table, so that guessing
+// teaches nothing (S-48); a token is known by its hash alone.
+import { timingSafeEqual } from "node:crypto";
+import { decide, explainDenial, isDenial } from "@sallyport/core/access";
+import type { Database } from "@sallyport/core/database";
+import { Failure } from "@sallyport/core/failure";
+import { keys } from "@sallyport/core/family";
+import type { Clock, Digest, Store } from "@sallyport/core/ports";
+import type { Secret } from "@sallyport/core/secret";
+import { badToken, type ConnectToken, checkToken, identify } from "@sallyport/core/token";
+import type { Allowance } from "./allowance.ts";
+import { within } from "./deadline.ts";
+import type { Ledger } from "./ledger.ts";
+import type { LiveSession, Sessions, Visitor } from "./session.ts";
+import type { Facts, Snapshot } from "./snapshot.ts";
+
+/** How the token was shown: as a password, or with the key it is bound to (proven by the caller), SPKI DER. */
+export type Means = { readonly way: "bearer" } | { readonly way: "bound"; readonly key: Buffer };
+
+export interface Presented {
+  readonly token: Secret;
+  readonly means: Means;
+  readonly visitor: Visitor;
+  readonly address: string;
+  /** Aborted: no session is registered any more. */
+  readonly signal: AbortSignal;
+  /** What the client itself asked for: refused unless the token says the same. */
+  readonly asked?: { readonly protocol: string; readonly user: string; readonly name?: string };
+}
+
+export interface Admissions {
+  /** A session, decided on and under watch, that holds nothing yet. @throws Failure `bad_token`, `denied`, `too_many`, `unavailable`, `draining`, … */
+  admit(presented: Presented): Promise<LiveSession>;
+}
+
+export interface AdmissionParts {
+  readonly store: Store;
+  readonly snapshot: Snapshot;
+  readonly sessions: Sessions;
+  readonly ledger: Ledger;
+  readonly digest: Digest;
+  readonly clock: Clock;
+  /** Failed logins per address; an address without any left is not looked up. */
+  readonly failures: Allowance;
+  readonly network: string;
+  readonly patience: number;
+}
+
+const isKey = (token: ConnectToken, means: Means): boolean => {
+  if (means.way === "bearer") return true;
+  const bound = Buffer.from("bound" in token.way ? token.way.bound : "", "base64");
+  return bound.length === means.key.length && timingSafeEqual(bound, means.key);
+};
+
+/** @throws Failure `denied` */
+export const requireSame = (
+  token: ConnectToken,
+  asked: { readonly protocol: string; readonly user: string; readonly name?: string },
+): void => {
+  const same = asked.protocol === token.protocol && asked.user === token.dbUser && asked.name === token.dbName;
+  if (same) return;
+  const what = [`user ${JSON.stringify(token.dbUser)}`];
+  if (token.dbName !== undefined) what.push(`database ${JSON.stringify(token.dbName)}`);
+  throw new Failure("denied", `this token opens ${token.protocol} as ${what.join(" and ")} only`, {
+    hint: "connect as just that, or ask for another token: sally db login",
+  });
+};
+
+/** @throws Failure when the database can't be reached from here, whatever the roles say */
+const requireHere = (token: ConnectToken, database: Database | undefined, network: string): Database => {
+  const name = token.database;
+  if (!database || database.protocol !== token.protocol)
+    throw new Failure("denied", `there is no database ${name} any more`, {
+      hint: "sally db ls shows those you may reach",
+    });
+  if (database.network !== network)
+    throw new Failure("denied", `database ${name} is reached through network ${database.network}, not this proxy`, {
+      hint: "connect to the host and port that sally db login prints",
+    });
+  if (database.status === "available") return database;
+  throw new Failure(
+    database.status === "unsupported" ? "unsupported" : "upstream_unreachable",
+    `database ${name} can't be connected to${database.reason === undefined ? "" : `: ${database.reason}`}`,
+  );
+};
+
+export const openAdmissions = (parts: AdmissionParts): Admissions => {
+  const { store, snapshot, sessions, ledger, digest, clock, network } = parts;
+
+  const redeem = async ({ token: presented, means }: Presented): Promise<ConnectToken> => {
+    const text = presented.reveal();
+    const id = identify("connect", text, digest);
+    // what can't be ours is looked up all the same, so that it takes as long
+    const item = await within(
+      parts.patience,
+      "reading the token",
+      store.get(keys.connectToken(id ?? digest.sha256(text))),
+    );
+    if (id === undefined) throw badToken("not a connect token");
+    const token = checkToken(item, means.way, clock.now());
+    if (!isKey(token, means)) throw badToken("another key");
+    return token;
+  };
+
+  /** No await between the decision and the registration: what changes from here on is the watch's to see. */
+  const decideNow = (token: ConnectToken, facts: Facts, { means, visitor, signal }: Presented): LiveSession => {
+    checkToken(facts.token, means.way, clock.now());
+    const database = requireHere(token, facts.database, network);
+    const { user, view } = facts;
+    if (!user) throw new Failure("denied", `there is no user ${token.user} any more`);
+    const now = clock.now();
+    const decision = decide(
+      { user, loginExpiresAt: token.loginExpiresAt },
+      view.roles,
+      view.locks,
+      database,
+      { user: token.dbUser, name: token.dbName, since: now },
+      now,
+    );
+    if (isDenial(decision))
+      throw new Failure("denied", explainDenial(decision), { hint: `sally db explain ${database.name}` });
+    if (means.way === "bearer" && !decision.bearer)
+      throw new Failure("denied", "your roles do not allow bearer tokens", { hint: "use sally db connect" });
+    signal.throwIfAborted();
+    return sessions.open({ token, user, database, grant: decision, epoch: view.epoch }, visitor);
+  };
+
+  const deny = (token: ConnectToken, { visitor }: Presented, thrown: unknown): void => {
+    if (!(thrown instanceof Failure) || thrown.code === "timeout" || thrown.code === "unavailable") return;
+    void ledger.note("session.deny", token.user, {
+      database: token.database,
+      dbUser: token.dbUser,
+      ...(token.dbName === undefined ? {} : { dbName: token.dbName }),
+      token: token.id,
+      ...visitor,
+      reason: `${thrown.code}: ${thrown.message}`,
+    });
+  };
+
+  return {
+    admit: async (presented) => {
+      const { address, asked } = presented;
+      if (sessions.draining()) throw new Failure("draining", "this proxy is going away", { hint: "connect again" });
+      if (!parts.failures.has(address))
+        throw new Failure("too_many", "too many failed logins from your address", { hint: "try again in a minute" });
+      let known: ConnectToken | undefined;
+      try {
+        known = await redeem(presented);
+        if (asked) requireSame(known, asked);
+        const facts = await snapshot.read({ user: known.user, database: known.database, token: known.id });
+        return decideNow(known, facts, presented);
+      } catch (thrown) {
+        const counts = thrown instanceof Failure && (thrown.code === "bad_token" || thrown.code === "denied");
+        if (counts) parts.failures.take(address);
+        if (known) deny(known, presented, thrown);
+        throw thrown;
+      }
+    },
+  };
+};

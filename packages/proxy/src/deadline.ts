@@ -1,0 +1,63 @@
+// Time limits on what somebody else must do: a client that dawdles, a table that hangs. Every wait in the proxy that depends
+// on a peer goes through here, so that none can last for ever.
+import { Failure } from "@sallyport/core/failure";
+
+/** `work`, or the reason of the first signal that aborts. What `work` does after that is nobody's concern here: its rejection is swallowed. */
+export const until = async <T>(work: Promise<T>, ...signals: readonly AbortSignal[]): Promise<T> => {
+  const undo: (() => void)[] = [];
+  const cut = new Promise<never>((_, reject) => {
+    for (const signal of signals) {
+      const stop = (): void => reject(signal.reason);
+      if (signal.aborted) stop();
+      signal.addEventListener("abort", stop, { once: true });
+      undo.push(() => signal.removeEventListener("abort", stop));
+    }
+  });
+  // either may reject after the race is over
+  cut.catch(() => {});
+  work.catch(() => {});
+  try {
+    return await Promise.race([cut, work]);
+  } finally {
+    for (const step of undo) step();
+  }
+};
+
+/** `work`, or Failure `timeout` after so many milliseconds. */
+export const within = async <T>(ms: number, what: string, work: Promise<T>): Promise<T> => {
+  const deadline = openDeadline(ms, what);
+  try {
+    return await until(work, deadline.signal);
+  } finally {
+    deadline.stop();
+  }
+};
+
+export interface Deadline {
+  /** Aborted with Failure `timeout` when it passes. */
+  readonly signal: AbortSignal;
+  /** Runs the whole time again; no effect while it runs or once it has passed. */
+  start(): void;
+  stop(): void;
+}
+
+/** A deadline that runs from now. */
+export const openDeadline = (ms: number, what: string): Deadline => {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const start = (): void => {
+    if (timer || controller.signal.aborted) return;
+    timer = setTimeout(() => {
+      controller.abort(new Failure("timeout", `${what} took longer than ${Math.round(ms / 1000)} s`));
+    }, ms);
+  };
+  start();
+  return {
+    signal: controller.signal,
+    start,
+    stop: () => {
+      clearTimeout(timer);
+      timer = undefined;
+    },
+  };
+};

@@ -1,0 +1,64 @@
+// The folder sink: the audit as JSON lines, one file per proxy and hour, readable by its owner only. It is where the
+// laptop's audit goes; the spool in front of it makes the lines.
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { join } from "node:path";
+import type { AuditSink, Clock } from "@sallyport/core/ports";
+import { type Lines, openSpool, type SpoolOptions } from "./audit.ts";
+
+export interface FolderOptions extends SpoolOptions {
+  readonly folder: string;
+  /** The proxy's id: no two write the same file. */
+  readonly proxy: string;
+  readonly clock: Clock;
+}
+
+/** `<proxy>-2026-11-21T10.jsonl` */
+export const fileName = (proxy: string, at: number): string =>
+  `${proxy}-${new Date(at).toISOString().slice(0, 13)}.jsonl`;
+
+const openFolder = ({ folder, proxy, clock }: FolderOptions): Lines => {
+  let current: { name: string; handle: FileHandle; end: number } | undefined;
+  const openCurrent = async (name: string): Promise<{ name: string; handle: FileHandle; end: number }> => {
+    const handle = await open(join(folder, name), constants.O_CREAT | constants.O_RDWR, 0o600);
+    // a clock set back may bring an earlier file of ours again: go on at its end
+    return { name, handle, end: (await handle.stat()).size };
+  };
+  const fileNow = async (): Promise<{ name: string; handle: FileHandle; end: number }> => {
+    const name = fileName(proxy, clock.now());
+    if (current?.name === name) return current;
+    if (current) {
+      await current.handle.datasync();
+      await current.handle.close();
+      current = undefined;
+    }
+    current = await openCurrent(name);
+    return current;
+  };
+  return {
+    write: async (lines) => {
+      const file = await fileNow();
+      let done = 0;
+      // at a given place, so that a write tried again overwrites what a failed one left
+      while (done < lines.length) {
+        const { bytesWritten } = await file.handle.write(lines, done, lines.length - done, file.end + done);
+        done += bytesWritten;
+      }
+      file.end += lines.length;
+    },
+    sync: async () => {
+      await current?.handle.datasync();
+    },
+    close: async () => {
+      await current?.handle.datasync();
+      await current?.handle.close();
+      current = undefined;
+    },
+  };
+};
+
+/** @throws an Error when the folder can't be made */
+export const openFolderSink = async (options: FolderOptions): Promise<AuditSink> => {
+  await mkdir(options.folder, { recursive: true, mode: 0o700 });
+  return openSpool(openFolder(options), options);
+};

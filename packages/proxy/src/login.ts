@@ -1,0 +1,239 @@
+// The one login, for every protocol and both ways in: arrive → redeem the token → decide again → limits → credential → log
+// in at the database → welcome → relay → end. Protocols differ only in their words; every step that matters for security
+// is here and in admission.ts. Each failure is answered by the protocol's refuse, and everything taken is given back.
+import type { Duplex } from "node:stream";
+import type { Grant } from "@sallyport/core/access";
+import type { Database } from "@sallyport/core/database";
+import { Failure, toFailure } from "@sallyport/core/failure";
+import type { Random } from "@sallyport/core/ports";
+import type { Asked, Client, End, Gate, Protocol, Server, Upstream } from "@sallyport/wire/protocol";
+import type { Admissions, Means } from "./admission.ts";
+import { requireSame } from "./admission.ts";
+import type { Cancels } from "./cancel.ts";
+import { openDeadline, until } from "./deadline.ts";
+import type { Ledger } from "./ledger.ts";
+import { describeError, type Log } from "./log.ts";
+import { type LiveSession, makeId } from "./session.ts";
+import type { Trust } from "./trust.ts";
+
+/** A connection as it was accepted, before anybody said anything. */
+export interface Visit {
+  /** The TCP socket itself, beneath any TLS. */
+  readonly socket: Duplex;
+  readonly way: "plain" | "gate";
+  /** Without the port: what limits are counted by. */
+  readonly address: string;
+  /** With the port: what the audit says. */
+  readonly client: string;
+  /** It no longer counts as one that has not logged in. */
+  authenticated(): void;
+}
+
+/** What the gate has settled before the protocol begins. */
+export interface Entered {
+  readonly session: LiveSession;
+}
+
+export interface Login {
+  /** The whole life of one connection. Never rejects; the socket is closed when it resolves. */
+  serve(protocol: AnyProtocol, visit: Visit, socket: Duplex, entered?: Entered): Promise<void>;
+}
+export type AnyProtocol = Protocol<Client, Server, unknown, string>;
+
+export interface LoginParts {
+  readonly admissions: Admissions;
+  readonly ledger: Ledger;
+  readonly cancels: Cancels;
+  readonly trust: Trust;
+  readonly random: Random;
+  readonly log: Log;
+  /** The database's side of the door, for this decision. */
+  upstream(database: Database, grant: Grant): Upstream;
+  /** Until a client is logged in here, and from there until it is at the database. */
+  readonly limits?: { readonly loginMs?: number; readonly upstreamMs?: number; readonly graceMs?: number };
+}
+
+/** A signal for the end of a connection. */
+export const watchClose = (socket: Duplex): AbortSignal => {
+  const controller = new AbortController();
+  const gone = (): void => controller.abort(new Failure("ended", "the client went away"));
+  if (socket.destroyed) gone();
+  socket.once("close", gone);
+  return controller.signal;
+};
+
+/** Lets what was written last reach the other side, then closes for good. */
+export const farewell = (socket: Duplex, graceMs: number): Promise<void> =>
+  new Promise((resolve) => {
+    if (socket.destroyed) return resolve();
+    const timer = setTimeout(() => socket.destroy(), graceMs);
+    socket.once("close", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    socket.end();
+  });
+
+/** What may be told: anything unknown goes to the log under a name that the client is told. */
+const sayable = (thrown: unknown, { random, log }: LoginParts): Failure => {
+  const failure = toFailure(thrown);
+  if (failure.code !== "internal") return failure;
+  const id = makeId("err", random);
+  log.error("a login failed on our side", { id, ...describeError(thrown) });
+  return new Failure("internal", failure.message, { hint: `its name in the proxy's log is ${id}` });
+};
+
+const askedOf = (ask: Asked, protocol: string): { protocol: string; user: string; name?: string } => ({
+  protocol,
+  user: ask.user,
+  ...(ask.name === undefined ? {} : { name: ask.name }),
+});
+
+export const openLogin = (parts: LoginParts): Login => {
+  const { admissions, ledger, cancels, trust, random, log } = parts;
+  const { loginMs = 10_000, upstreamMs = 30_000, graceMs = 2_000 } = parts.limits ?? {};
+
+  /** Registers the client's cancel keys for as long as the session lives. */
+  const openKeys = (protocol: AnyProtocol, session: LiveSession, cancel: () => Promise<void>) => {
+    const undo: (() => void)[] = [];
+    const run = async (): Promise<void> => {
+      session.note({ event: "session.cancel" });
+      void ledger.note("session.cancel", session.token.user, { session: session.id, database: session.database.name });
+      await cancel();
+    };
+    return {
+      own: {
+        random: (bytes: number) => Buffer.from(random.bytes(bytes)),
+        register: (key: string) => void undo.push(cancels.register({ protocol: protocol.name, key }, run)),
+      },
+      forget: () => {
+        for (const step of undo) step();
+      },
+    };
+  };
+
+  /** From a session that has begun to its end. @throws Failure until the client was welcomed */
+  const relay = async (
+    protocol: AnyProtocol,
+    client: Client,
+    session: LiveSession,
+    upstream: Upstream,
+    wanted: unknown,
+    gone: AbortSignal,
+  ): Promise<End> => {
+    const { ended } = session.live;
+    const late = openDeadline(upstreamMs, "the login at the database");
+    let server: Server | undefined;
+    let over = false;
+    let keys: ReturnType<typeof openKeys> | undefined;
+    try {
+      const pending = protocol.login(upstream, session.grant(), wanted);
+      // one that succeeds after everybody has left
+      pending.then((made) => over && made.socket.destroy()).catch(() => {});
+      const made = await until(pending, ended, late.signal, gone);
+      server = made;
+      keys = openKeys(protocol, session, () => protocol.cancel(made, upstream));
+      await until(protocol.welcome(client, made, keys.own), ended, late.signal, gone);
+      late.stop();
+      // a relay that can't get a word through must not keep a session alive that was cut
+      const force = (): void => {
+        setTimeout(() => {
+          made.socket.destroy();
+          client.socket.destroy();
+        }, graceMs).unref();
+      };
+      ended.addEventListener("abort", force, { once: true });
+      if (ended.aborted) force();
+      return await protocol.relay(client, made, session.live);
+    } finally {
+      over = true;
+      late.stop();
+      keys?.forget();
+      server?.socket.destroy();
+    }
+  };
+
+  /** A session from its beginning in the table to its end there. @throws Failure when the client must still be told */
+  const live = async (
+    protocol: AnyProtocol,
+    client: Client,
+    session: LiveSession,
+    upstream: Upstream,
+    wanted: unknown,
+    gone: AbortSignal,
+  ): Promise<void> => {
+    await ledger.begin(session);
+    let end: End = { by: "client" };
+    let thrown: unknown;
+    try {
+      end = await relay(protocol, client, session, upstream, wanted, gone);
+    } catch (failed) {
+      thrown = failed;
+      const failure = toFailure(failed);
+      end = gone.aborted && failure === gone.reason ? { by: "client" } : { by: "cut", failure };
+    } finally {
+      session.leave();
+      // what cut it is the truth, whatever the relay made of it
+      const cut: unknown = session.live.ended.aborted ? session.live.ended.reason : undefined;
+      const failure = cut instanceof Failure ? cut : end.failure;
+      await ledger.finish(session, failure === cut && cut !== undefined ? "cut" : end.by, failure);
+    }
+    if (thrown !== undefined) throw thrown;
+  };
+
+  const gateFor = (deadline: Gate["deadline"], entered: (Entered & { upstream: Upstream }) | undefined): Gate => {
+    const gate: Gate = { secure: trust.secure, deadline };
+    if (!entered) return gate;
+    const { token, grant } = entered.session;
+    const ask = { user: token.dbUser, ...(token.dbName === undefined ? {} : { name: token.dbName }) };
+    return { ...gate, arrived: { ask, grant: grant(), upstream: entered.upstream } };
+  };
+
+  const serve: Login["serve"] = async (protocol, visit, socket, entered) => {
+    const deadline = openDeadline(loginMs, "the login");
+    const gone = watchClose(visit.socket);
+    const stop = AbortSignal.any([deadline.signal, gone, ...(entered ? [entered.session.live.ended] : [])]);
+    let session = entered?.session;
+    let client: Client | undefined;
+    const upstreamOf = (one: LiveSession): Upstream => parts.upstream(one.database, one.grant());
+    try {
+      const opened = entered && { ...entered, upstream: upstreamOf(entered.session) };
+      const arrival = await until(protocol.accept(socket, gateFor(deadline, opened)), stop);
+      if ("probe" in arrival) return;
+      client = arrival.client;
+      if ("cancel" in arrival) {
+        deadline.stop();
+        await cancels.request(arrival.cancel, visit.address);
+        return;
+      }
+      const asked = askedOf(arrival.ask, protocol.name);
+      // a protocol that stopped the deadline for its monitors has one again from here
+      deadline.start();
+      if (session) requireSame(session.token, asked);
+      else {
+        const { token } = arrival.ask;
+        if (!token) throw new Failure("bad_token", "a token is needed as the password", { hint: "sally db login" });
+        const means: Means = { way: "bearer" };
+        const { address, client: from, way } = visit;
+        const presented = { token, means, address, visitor: { way, client: from }, signal: stop, asked };
+        session = await until(admissions.admit(presented), stop);
+      }
+      deadline.stop();
+      visit.authenticated();
+      await live(protocol, client, session, opened?.upstream ?? upstreamOf(session), arrival.wanted, gone);
+    } catch (thrown) {
+      // without a client, what could be said was said by accept
+      if (client && !gone.aborted) {
+        const said = protocol.refuse(client, sayable(thrown, parts)).catch(() => {});
+        await until(said, openDeadline(graceMs, "the refusal").signal).catch(() => {});
+      } else if (toFailure(thrown).code === "internal")
+        log.error("a connection failed on our side", describeError(thrown));
+    } finally {
+      deadline.stop();
+      session?.leave();
+      await farewell(visit.socket, graceMs);
+    }
+  };
+
+  return { serve };
+};

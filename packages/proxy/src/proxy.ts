@@ -1,0 +1,208 @@
+// The proxy put together: ports, one login, sessions under watch, and a way to go that tells everybody. Everything it
+// touches is an argument, so that tests run this very composition with a clock and a table of their own.
+import type { Server } from "node:net";
+import type { Grant } from "@sallyport/core/access";
+import type { Database } from "@sallyport/core/database";
+import { Failure } from "@sallyport/core/failure";
+import type { AuditSink, Clock, Digest, Random, Store } from "@sallyport/core/ports";
+import type { Secret } from "@sallyport/core/secret";
+import { heartbeatEvery } from "@sallyport/core/session";
+import type { Upstream } from "@sallyport/wire/protocol";
+import { openAdmissions } from "./admission.ts";
+import { openAllowance, openPlaces, type Rate } from "./allowance.ts";
+import { fullFrom } from "./audit.ts";
+import { openCancels } from "./cancel.ts";
+import { openGate } from "./gate.ts";
+import { openHealth } from "./health.ts";
+import { openHeartbeat } from "./heartbeat.ts";
+import { openLedger } from "./ledger.ts";
+import { listen, openPort } from "./listen.ts";
+import type { Log } from "./log.ts";
+import { type AnyProtocol, type LoginParts, openLogin, type Visit } from "./login.ts";
+import { openPeerPort, openPeers } from "./peer.ts";
+import { makeId, openSessions } from "./session.ts";
+import { openSnapshot } from "./snapshot.ts";
+import type { Trust } from "./trust.ts";
+import { openWatch } from "./watch.ts";
+
+export interface Limits {
+  /** Connections that have not logged in. */
+  readonly waiting: { readonly total: number; readonly each: number };
+  readonly failures: { readonly total: Rate; readonly each: Rate };
+  readonly cancels: { readonly total: Rate; readonly each: Rate };
+  /** How long one read of the table may take. */
+  readonly patienceMs: number;
+  readonly loginMs: number;
+  readonly frameMs: number;
+  readonly upstreamMs: number;
+  /** From a cut to the end of both sockets, whether or not the client takes the words. */
+  readonly graceMs: number;
+}
+export const defaultLimits: Limits = {
+  waiting: { total: 2_000, each: 200 },
+  failures: { total: { burst: 2_000, perSecond: 200 }, each: { burst: 60, perSecond: 1 } },
+  cancels: { total: { burst: 1_000, perSecond: 200 }, each: { burst: 200, perSecond: 10 } },
+  patienceMs: 3_000,
+  loginMs: 10_000,
+  frameMs: 5_000,
+  upstreamMs: 30_000,
+  graceMs: 2_000,
+};
+
+export interface ProxyParts {
+  readonly id: string;
+  readonly network: string;
+  readonly version: string;
+  readonly store: Store;
+  readonly sink: AuditSink;
+  readonly trust: Trust;
+  readonly clock: Clock;
+  /** Never jumps. */
+  readonly steady: Clock;
+  readonly random: Random;
+  readonly digest: Digest;
+  readonly log: Log;
+  readonly cancelSecret: Secret;
+  readonly protocols: Readonly<Record<string, AnyProtocol>>;
+  upstream(database: Database, grant: Grant): Upstream;
+  readonly host: string;
+  /** By protocol; 0 is any free port. */
+  readonly plainPorts: Readonly<Record<string, number>>;
+  readonly gatePort: number;
+  readonly healthPort: number;
+  readonly peerPort: number;
+  readonly peerAddress: string;
+  readonly limits?: Partial<Limits>;
+  /** Off in tests, which call tick() themselves. */
+  readonly ticking?: boolean;
+}
+
+export interface Proxy {
+  readonly id: string;
+  /** By protocol, and `gate`, `health`, `peer`. */
+  readonly ports: Readonly<Record<string, number>>;
+  /** What happens each second. Never rejects. */
+  tick(): Promise<void>;
+  /** What is held now: connections that have not logged in, sessions, writes owed. */
+  counts(): { waiting: number; sessions: number; owed: number };
+  /** Takes no more connections, waits for sessions to end, ends the rest in their own words, writes everything. */
+  drain(waitMs: number): Promise<void>;
+}
+
+const tickEvery = 1_000;
+const owedWithin = 5_000;
+
+const close = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+
+export const openProxy = async (parts: ProxyParts): Promise<Proxy> => {
+  const { id, network, store, sink, trust, clock, steady, random, digest, log } = parts;
+  const limits: Limits = { ...defaultLimits, ...parts.limits };
+  const patience = limits.patienceMs;
+  const snapshot = openSnapshot(store, { patience });
+  const sessions = openSessions({ sink, clock, steady, random, view: snapshot.view });
+  const ledger = openLedger({ proxy: id, store, sink, clock, random, log });
+  const watch = openWatch({ snapshot, sessions, steady, log });
+  const failures = openAllowance(limits.failures, steady);
+  const admissions = openAdmissions({ store, snapshot, sessions, ledger, digest, clock, failures, network, patience });
+  const secret = parts.cancelSecret;
+  const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
+  const allowance = openAllowance(limits.cancels, steady);
+  const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
+  const loginParts: LoginParts = { admissions, ledger, cancels, trust, random, log, upstream: parts.upstream, limits };
+  const login = openLogin(loginParts);
+  const gate = openGate({ trust, admissions, login, protocols: parts.protocols, digest, random, log, limits });
+  const waiting = openPlaces(limits.waiting);
+  /** Connections being served, whatever their state. */
+  const serving = new Map<Promise<void>, Visit>();
+  const tracked = (visit: Visit, work: Promise<void>): Promise<void> => {
+    const one = work.finally(() => serving.delete(one));
+    serving.set(one, visit);
+    return one;
+  };
+
+  // nothing is listened on before a decision can be made
+  await snapshot.load();
+
+  const servers: Record<string, Server> = {
+    gate: openPort("gate", waiting, log, (visit) => tracked(visit, gate(visit))),
+    peer: openPeerPort({ secret, clock, carryOut: cancels.carryOut }),
+    health: openHealth(() => (sessions.draining() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving")),
+  };
+  const wanted: Record<string, number> = { gate: parts.gatePort, peer: parts.peerPort, health: parts.healthPort };
+  for (const [name, port] of Object.entries(parts.plainPorts)) {
+    const protocol = parts.protocols[name];
+    if (!protocol) throw new Failure("invalid", `there is no protocol ${name}`);
+    servers[name] = openPort("plain", waiting, log, (visit) =>
+      tracked(visit, login.serve(protocol, visit, visit.socket)),
+    );
+    wanted[name] = port;
+  }
+  const ports: Record<string, number> = {};
+  for (const [name, server] of Object.entries(servers))
+    ports[name] = await listen(server, wanted[name] ?? 0, parts.host);
+
+  const heartbeat = openHeartbeat({
+    task: { id, address: parts.peerAddress, peerPort: ports["peer"] ?? 0, network, version: parts.version },
+    store,
+    clock,
+    log,
+    sessions: sessions.count,
+    draining: sessions.draining,
+  });
+  await heartbeat.start();
+
+  let beatAt = steady.now();
+  const tick = async (): Promise<void> => {
+    const checked = watch.check();
+    if (steady.now() - beatAt >= heartbeatEvery) {
+      beatAt = steady.now();
+      await Promise.all([heartbeat.beat(), ledger.settle()]);
+    }
+    await checked;
+  };
+  const ticker = parts.ticking === false ? undefined : setInterval(() => void tick(), tickEvery);
+
+  const allServed = async (): Promise<void> => {
+    while (serving.size > 0) await Promise.all(serving.keys());
+  };
+  const waitAtMost = async (ms: number, work: Promise<void>): Promise<void> => {
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+    clearTimeout(timer);
+  };
+
+  const drain = async (waitMs: number): Promise<void> => {
+    sessions.drain();
+    const names = Object.keys(servers).filter((name) => name !== "health" && name !== "peer");
+    const closed = names.map((name) => servers[name]).flatMap((server) => (server ? [close(server)] : []));
+    await heartbeat.beat();
+    await waitAtMost(waitMs, allServed());
+    for (const session of sessions.all())
+      session.cut(new Failure("draining", "this proxy is going away", { hint: "connect again" }));
+    await waitAtMost(limits.graceMs * 3, allServed());
+    for (const { socket } of serving.values()) socket.destroy();
+    await waitAtMost(limits.graceMs, allServed());
+    clearInterval(ticker);
+    await waitAtMost(owedWithin, ledger.settle());
+    await heartbeat.stop();
+    await sink.close();
+    for (const name of ["health", "peer"]) servers[name]?.close();
+    await waitAtMost(
+      limits.graceMs,
+      Promise.all(closed).then(() => {}),
+    );
+  };
+
+  return {
+    id,
+    ports,
+    tick,
+    counts: () => ({ waiting: waiting.count(), sessions: sessions.count(), owed: ledger.owed() }),
+    drain,
+  };
+};
+
+export const makeProxyId = (random: Random): string => makeId("prx", random);

@@ -1,0 +1,210 @@
+// Live sessions: the registry, and what each may do. A session is registered in the moment it is decided on, so that no
+// change can slip between the decision and the watch over it. Whatever ends a session ends it here, once, with a reason.
+import { admit, type Denial, decide, explainDenial, type Grant, isDenial, type Subject } from "@sallyport/core/access";
+import type { Statement } from "@sallyport/core/audit";
+import type { Database } from "@sallyport/core/database";
+import { formatDuration } from "@sallyport/core/duration";
+import { Failure } from "@sallyport/core/failure";
+import { fromItem } from "@sallyport/core/family";
+import type { AuditSink, Clock, Random } from "@sallyport/core/ports";
+import { ConnectToken } from "@sallyport/core/token";
+import type { User } from "@sallyport/core/user";
+import type { Live } from "@sallyport/wire/protocol";
+import type { Facts, View } from "./snapshot.ts";
+
+/** A token redeemed and decided on. */
+export interface Admission {
+  readonly token: ConnectToken;
+  readonly user: User;
+  readonly database: Database;
+  readonly grant: Grant;
+  /** The epoch it was decided at. */
+  readonly epoch: number;
+}
+export interface Visitor {
+  readonly way: "plain" | "gate";
+  /** Where the client comes from, address and port. */
+  readonly client: string;
+}
+
+export interface LiveSession {
+  readonly id: string;
+  readonly startedAt: number;
+  readonly visitor: Visitor;
+  readonly token: ConnectToken;
+  readonly database: Database;
+  readonly live: Live;
+  grant(): Grant;
+  /** The epoch of the last decision. */
+  epoch(): number;
+  /** Ends it; the first reason stands. */
+  cut(failure: Failure): void;
+  /** Records something that is no statement. False when the spool is full. */
+  note(line: Readonly<Record<string, unknown>>): boolean;
+  /** Decides again; what is no longer allowed is cut. */
+  decideAgain(facts: Facts, epoch: number): void;
+  /** Cuts it when its time or its patience is over. */
+  checkTime(): void;
+  /** Out of the registry. */
+  leave(): void;
+}
+
+export interface Sessions {
+  /** @throws Failure `draining` */
+  open(admission: Admission, visitor: Visitor): LiveSession;
+  all(): readonly LiveSession[];
+  count(): number;
+  /** From now on no session is opened. */
+  drain(): void;
+  draining(): boolean;
+}
+
+export interface SessionParts {
+  readonly sink: AuditSink;
+  readonly clock: Clock;
+  /** Never jumps; for how long something lasted. */
+  readonly steady: Clock;
+  readonly random: Random;
+  view(): View;
+}
+
+/** What a note weighs in the spool. */
+const noteSize = 1024;
+
+export const makeId = (prefix: string, random: Random): string =>
+  `${prefix}_${Buffer.from(random.bytes(15)).toString("hex")}`;
+
+const ended = (why: string): Failure => new Failure("ended", why);
+
+/** Why a session of this token on this database can't go on, whatever the roles say. */
+const objection = (token: ConnectToken, database: Database, facts: Facts, now: number): string | undefined => {
+  if (!facts.user) return `user ${token.user} is gone`;
+  if (!facts.database) return `database ${token.database} is gone`;
+  if (facts.database.resourceId !== database.resourceId) return `database ${token.database} was replaced by another`;
+  // expired tokens are tidied away, and expiry of a token never ends a session
+  if (!facts.token) return now < token.expiresAt ? "its token is gone" : undefined;
+  return fromItem(ConnectToken, facts.token).revokedAt === undefined ? undefined : "its token was revoked";
+};
+
+const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor, leave: () => void): LiveSession => {
+  const { sink, clock, steady } = parts;
+  const { token, database } = admission;
+  const id = makeId("ses", parts.random);
+  const startedAt = clock.now();
+  const cutter = new AbortController();
+  let { user, grant, epoch } = admission;
+  /** As last read: its labels may have changed. */
+  let known = database;
+  let seq = 0;
+  let active = false;
+  let activeAt = steady.now();
+  /** The grant's end on the clock that does not jump. */
+  let steadyUntil = steady.now() + (grant.until - startedAt);
+
+  const cut = (failure: Failure): void => cutter.abort(failure);
+  const subject = (): Subject => ({ user, loginExpiresAt: token.loginExpiresAt });
+  const append = (size: number, line: () => Readonly<Record<string, unknown>>): boolean => {
+    const accepted = sink.append({ session: id, seq: seq + 1, at: clock.now(), size, line }) === "accepted";
+    if (accepted) seq += 1;
+    return accepted;
+  };
+  const refuse = (failure: Failure): Promise<never> => {
+    cut(failure);
+    const refused = Promise.reject(failure);
+    // the relay may be gone already
+    refused.catch(() => {});
+    return refused;
+  };
+  const record = (statement: Statement): Promise<void> | undefined => {
+    if (cutter.signal.aborted) return refuse(cutter.signal.reason);
+    const { part, last } = statement;
+    const whole = part === undefined;
+    const line = whole ? () => statement.line() : () => ({ ...statement.line(), part, last: last ?? false });
+    if (!append(statement.size, line))
+      return refuse(new Failure("audit_full", "the session ended because its statements can't be recorded"));
+    if (grant.audit !== "durable") return undefined;
+    return sink
+      .settled()
+      .catch((cause: unknown) =>
+        refuse(new Failure("audit_full", "the session ended because its statements can't be recorded", { cause })),
+      );
+  };
+  const again = (view: View, ask: { user: string; name: string | undefined }, on: Database): Grant | Denial =>
+    decide(subject(), view.roles, view.locks, on, { ...ask, since: startedAt, session: id }, clock.now());
+
+  /** @throws Failure `ended` with the reason why it must end */
+  const decideAgain = (facts: Facts, at: number): void => {
+    const why = objection(token, database, facts, clock.now());
+    if (why !== undefined || !facts.user || !facts.database) throw ended(`the session ended: ${why}`);
+    user = facts.user;
+    known = facts.database;
+    const decision = again(facts.view, { user: token.dbUser, name: token.dbName }, known);
+    if (isDenial(decision)) throw ended(`the session ended: ${explainDenial(decision)}`);
+    grant = decision;
+    epoch = at;
+    steadyUntil = steady.now() + (grant.until - clock.now());
+  };
+
+  return {
+    id,
+    startedAt,
+    visitor,
+    token,
+    database,
+    live: {
+      guard: (access) =>
+        cutter.signal.aborted
+          ? { denied: true, reasons: [{ code: "option", text: "the session has ended" }] }
+          : admit(grant, access, (ask) => again(parts.view(), ask, known)),
+      record,
+      touch: () => {
+        active = true;
+      },
+      ended: cutter.signal,
+    },
+    grant: () => grant,
+    epoch: () => epoch,
+    cut,
+    note: (line) => append(noteSize, () => line),
+    decideAgain: (facts, at) => {
+      try {
+        decideAgain(facts, at);
+      } catch (cause) {
+        cut(
+          cause instanceof Failure && cause.code === "ended"
+            ? cause
+            : new Failure("ended", "the session ended: access can't be decided", { cause }),
+        );
+      }
+    },
+    checkTime: () => {
+      const now = steady.now();
+      if (active) activeAt = now;
+      active = false;
+      // both clocks: a wall clock set back must not lengthen a session, a steady one stops while a laptop sleeps
+      if (now >= steadyUntil || clock.now() >= grant.until) cut(ended("the session's time is over"));
+      else if (grant.idleFor !== undefined && now - activeAt >= grant.idleFor)
+        cut(ended(`the session was idle for ${formatDuration(grant.idleFor)}`));
+    },
+    leave,
+  };
+};
+
+export const openSessions = (parts: SessionParts): Sessions => {
+  const live = new Map<string, LiveSession>();
+  let draining = false;
+  return {
+    open: (admission, visitor) => {
+      if (draining) throw new Failure("draining", "this proxy is going away", { hint: "connect again" });
+      const session = openSession(parts, admission, visitor, () => live.delete(session.id));
+      live.set(session.id, session);
+      return session;
+    },
+    all: () => [...live.values()],
+    count: () => live.size,
+    drain: () => {
+      draining = true;
+    },
+    draining: () => draining,
+  };
+};

@@ -1,0 +1,166 @@
+// What decisions are made from: roles and locks as of one epoch. A login is decided only from a snapshot whose epoch the
+// table still had when the login's own facts were read; live sessions are decided again within a second or three of any
+// change, and every minute whatever the epoch says. What can't be read denies.
+import { Database } from "@sallyport/core/database";
+import { epochOf } from "@sallyport/core/epoch";
+import { Failure } from "@sallyport/core/failure";
+import { fromItem, keys, readAll, walk } from "@sallyport/core/family";
+import { Lock } from "@sallyport/core/lock";
+import type { Item, Key, Store } from "@sallyport/core/ports";
+import { compileRole, Role, type Roles } from "@sallyport/core/role";
+import { User } from "@sallyport/core/user";
+import { within } from "./deadline.ts";
+
+/** Roles and locks as of an epoch (or later: never earlier). */
+export interface View {
+  readonly epoch: number;
+  readonly roles: Roles;
+  readonly locks: readonly Lock[];
+}
+/** What a decision about one person and one database is made from. */
+export interface Facts {
+  readonly view: View;
+  readonly user: User | undefined;
+  readonly database: Database | undefined;
+  readonly token: Item | undefined;
+}
+/** Names what facts are about. */
+export interface Concern {
+  readonly user: string;
+  readonly database: string;
+  readonly token: string;
+}
+
+export interface Snapshot {
+  /** The last view read. */
+  view(): View;
+  /** Reads the first view. @throws Failure `unavailable` */
+  load(): Promise<void>;
+  /** Consistent facts for a login. @throws Failure `unavailable` */
+  read(concern: Concern): Promise<Facts>;
+  /** The table's epoch now. @throws Failure `unavailable` */
+  epoch(): Promise<number>;
+  /** Facts for all of these, of at least this epoch. @throws Failure `unavailable` */
+  readLive(concerns: readonly Concern[], epoch: number): Promise<readonly Facts[]>;
+}
+
+const unavailable = (cause: unknown): Failure =>
+  new Failure("unavailable", "access can't be decided now: the table can't be read", {
+    hint: "try again in a few seconds",
+    cause,
+  });
+
+/** A role that can't be read is kept as undefined, which denies its holders; nobody else is harmed by it. */
+const readRoles = async (store: Store): Promise<Roles> => {
+  const roles = new Map<string, ReturnType<typeof compileRole> | undefined>();
+  for await (const item of walk(store, "access#role"))
+    try {
+      roles.set(item.sk, compileRole(fromItem(Role, item)));
+    } catch {
+      roles.set(item.sk, undefined);
+    }
+  return roles;
+};
+
+/** @throws Failure `unavailable` when the table can't be read, or a lock can't: what it holds nobody knows */
+const readView = async (store: Store): Promise<View> => {
+  // read first: a change that lands while the rest is read leaves the view older than its epoch says, never newer
+  const epoch = epochOf(await store.get(keys.epoch()));
+  const [roles, locks] = await Promise.all([readRoles(store), readAll(store, Lock, "access#lock")]);
+  return { epoch, roles, locks };
+};
+
+/** An item that can't be read is as good as none: it denies. */
+const parse = <T>(read: () => T): T | undefined => {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+};
+const userOf = (item: Item | undefined): User | undefined => item && parse(() => fromItem(User, item));
+const databaseOf = (item: Item | undefined): Database | undefined => item && parse(() => fromItem(Database, item));
+
+/** getMany takes 100 keys. */
+const readMany = async (store: Store, wanted: readonly Key[]): Promise<ReadonlyMap<string, Item>> => {
+  const unique = [...new Map(wanted.map((key) => [`${key.pk} ${key.sk}`, key])).values()];
+  const found = new Map<string, Item>();
+  for (let at = 0; at < unique.length; at += 100)
+    for (const item of await store.getMany(unique.slice(at, at + 100)))
+      if (item) found.set(`${item.pk} ${item.sk}`, item);
+  return found;
+};
+
+/** How often a login reads again when the epoch moves under it. */
+const tries = 5;
+
+export const openSnapshot = (store: Store, options: { patience: number }): Snapshot => {
+  let view: View = { epoch: -1, roles: new Map(), locks: [] };
+  let reading: Promise<View> | undefined;
+
+  /** A read that hangs is a read that failed. */
+  const patient = async <T>(what: string, work: Promise<T>): Promise<T> => {
+    try {
+      return await within(options.patience, what, work);
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  };
+  const reload = (): Promise<View> => {
+    reading ??= patient("reading roles and locks", readView(store))
+      .then((read) => {
+        view = read;
+        return read;
+      })
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+
+  return {
+    view: () => view,
+    load: async () => {
+      await reload();
+    },
+    read: async (concern) => {
+      for (let tried = 0; tried < tries; tried += 1) {
+        // complete before the batch begins, and still the table's epoch in it: nothing changed in between
+        const decided = view;
+        const [epoch, user, database, token] = await patient(
+          "reading what a login needs",
+          store.getMany([
+            keys.epoch(),
+            keys.user(concern.user),
+            keys.database(concern.database),
+            keys.connectToken(concern.token),
+          ]),
+        );
+        if (epochOf(epoch) === decided.epoch)
+          return { view: decided, user: userOf(user), database: databaseOf(database), token };
+        await reload();
+      }
+      throw unavailable("the epoch moved at each try");
+    },
+    epoch: async () => epochOf(await patient("reading the epoch", store.get(keys.epoch()))),
+    readLive: async (concerns, epoch) => {
+      // one under way may have begun before the change
+      if (view.epoch !== epoch) await reload();
+      if (view.epoch !== epoch) await reload();
+      const decided = view;
+      const wanted = concerns.flatMap((one) => [
+        keys.user(one.user),
+        keys.database(one.database),
+        keys.connectToken(one.token),
+      ]);
+      const found = await patient("reading what live sessions need", readMany(store, wanted));
+      const item = (key: Key): Item | undefined => found.get(`${key.pk} ${key.sk}`);
+      return concerns.map((one) => ({
+        view: decided,
+        user: userOf(item(keys.user(one.user))),
+        database: databaseOf(item(keys.database(one.database))),
+        token: item(keys.connectToken(one.token)),
+      }));
+    },
+  };
+};
