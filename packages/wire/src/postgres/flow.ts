@@ -1,0 +1,142 @@
+// One direction of a session: the original bytes, one write a chunk, the other side's backpressure. What the audit wants waits
+// until it is whole and recorded; a record that must be durable first holds its chunk, and what comes after it.
+
+import type { Failure } from "@sallyport/core/failure";
+import { toFailure } from "@sallyport/core/failure";
+import type { Socket } from "../protocol.ts";
+import type { Frames } from "./frame.ts";
+
+export interface Flow {
+  /** Passes on no more than the rest of the current message, then stops and calls `done`. */
+  finish(done: () => void): void;
+  /** Nothing more is passed on. */
+  stop(): void;
+}
+
+export interface FlowOptions {
+  readonly from: Socket;
+  readonly to: Socket;
+  readonly frames: Frames;
+  /** The promises of records made since it was last asked; undefined when there are none. */
+  readonly waits: () => readonly Promise<void>[] | undefined;
+  readonly touch: () => void;
+  /** A rule was broken, or a record could not be made. */
+  readonly broken: (failure: Failure) => void;
+  /** Whole messages before a broken one still pass. */
+  readonly lenient: boolean;
+}
+
+export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: FlowOptions): Flow => {
+  let carry: Buffer | undefined; // a header, or a piece for the audit, that is not whole yet
+  let carried = 0;
+  let waiting = false; //            for records to be durable
+  let full = false; //               is the other side slow?
+  let ended = false;
+  let stopped = false;
+  let finished: (() => void) | undefined;
+
+  const settle = (): void => {
+    if (ended) to.end();
+    if (finished && frames.left() === 0) {
+      stop();
+      finished();
+    }
+  };
+
+  const write = (whole: Buffer | undefined, rest: Buffer): void => {
+    if (whole) {
+      to.cork();
+      to.write(whole);
+    }
+    if (rest.length > 0 && !to.write(rest)) full = true;
+    if (whole) {
+      to.uncork();
+      full = to.writableNeedDrain;
+    }
+    if (full) from.pause();
+  };
+
+  const pass = (whole: Buffer | undefined, rest: Buffer): void => {
+    const promises = waits();
+    if (!promises) {
+      write(whole, rest);
+      if (finished) settle();
+      return;
+    }
+    waiting = true;
+    from.pause();
+    Promise.all(promises)
+      .then(() => {
+        waiting = false;
+        if (stopped) return;
+        write(whole, rest);
+        if (!full) from.resume();
+        settle();
+      })
+      .catch((thrown: unknown) => broken(toFailure(thrown)));
+  };
+
+  const gather = (bytes: Buffer, at: number): number => {
+    carry ??= Buffer.allocUnsafe(frames.need());
+    const some = bytes.copy(carry, carried, at);
+    carried += some;
+    return some;
+  };
+
+  const follow = (chunk: Buffer): void => {
+    let whole: Buffer | undefined;
+    let rest = chunk;
+    if (carry) {
+      const some = gather(chunk, 0);
+      if (carried < carry.length) return;
+      whole = carry;
+      carry = undefined;
+      carried = 0;
+      frames.scan(whole);
+      rest = chunk.subarray(some);
+    }
+    let some = 0;
+    try {
+      some = frames.scan(rest, finished !== undefined);
+    } catch (thrown) {
+      if (lenient) pass(whole, rest.subarray(0, frames.edge()));
+      throw thrown;
+    }
+    const over = finished !== undefined && frames.left() === 0;
+    if (some < rest.length && !over) gather(rest, some);
+    pass(whole, some === rest.length ? rest : rest.subarray(0, some));
+  };
+
+  const onData = (chunk: Buffer): void => {
+    touch();
+    try {
+      follow(chunk);
+    } catch (thrown) {
+      broken(toFailure(thrown));
+    }
+  };
+  const onDrain = (): void => {
+    full = false;
+    if (!waiting) from.resume();
+  };
+  const onEnd = (): void => {
+    ended = true;
+    if (!waiting) to.end();
+  };
+  const stop = (): void => {
+    if (stopped) return;
+    stopped = true;
+    from.off("data", onData).off("end", onEnd).pause();
+    to.off("drain", onDrain);
+  };
+
+  from.on("data", onData).on("end", onEnd);
+  to.on("drain", onDrain);
+  return {
+    finish: (done) => {
+      finished = done;
+      if (!waiting) settle();
+    },
+    stop,
+  };
+};
