@@ -264,6 +264,34 @@ test("other accounts and regions have no such table", async () => {
   ).rejects.toMatchObject(denied);
 });
 
+test("a table whose keys could not be judged is not made", async () => {
+  const other = new CreateTableCommand({
+    TableName: "other",
+    BillingMode: "PAY_PER_REQUEST",
+    AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
+    KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+  });
+  await expect(root.send(other)).rejects.toMatchObject({ name: "ValidationException" });
+});
+
+test("what is sent on is what was checked, even when a member comes twice", async () => {
+  const asked = async (...keys: string[]) => {
+    const members = keys.map((pk) => `"Key":${JSON.stringify(key(pk))}`).join(",");
+    const client = clientOf(user.credentials);
+    client.middlewareStack.remove("contentLengthMiddleware");
+    client.middlewareStack.add(
+      (next) => (args) => {
+        Object.assign(args.request as object, { body: `{"TableName":"${TableName}",${members}}` });
+        return next(args);
+      },
+      { step: "build", priority: "low" },
+    );
+    return (await client.send(new GetItemCommand({ TableName, Key: key("none") }))).Item?.["data"];
+  };
+  expect(await asked("login#ann", "own#1")).toEqual(S("own#1"));
+  await expect(asked("own#1", "login#ann")).rejects.toMatchObject(denied);
+});
+
 test("SQL over DynamoDB is not let through, even to an administrator", async () => {
   await expect(
     root.send(new ExecuteStatementCommand({ Statement: `SELECT * FROM "${TableName}"` })),

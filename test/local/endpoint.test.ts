@@ -161,7 +161,15 @@ describe("nothing runs without a valid signature", () => {
   });
 
   test("S-23 a body over the limit is refused before it is read", async () => {
-    const { status } = await post(form, Buffer.alloc(17 * 1024 * 1024, 97)).catch(() => ({ status: 413 }));
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const headers = { ...form, "content-length": 17 * 1024 * 1024 };
+      const outgoing = httpRequest(endpoint.url, { method: "POST", headers }, (answer) => {
+        resolve(answer.statusCode);
+        outgoing.destroy();
+      });
+      outgoing.on("error", reject);
+      outgoing.flushHeaders();
+    });
     expect(status).toBe(413);
     expect(ran).toEqual([]);
   });

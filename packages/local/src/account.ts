@@ -117,6 +117,7 @@ export function openAccount(options: { id?: string; region?: string; now?: () =>
   }
 
   function addKey(prefix: string, key: Omit<Key, "secretAccessKey" | "sessionToken">): Credentials {
+    for (const [old, { expiresAt }] of keys) if (expiresAt !== undefined && expiresAt + hour < now()) keys.delete(old);
     const accessKeyId = uniqueId(prefix);
     const secretAccessKey = randomBytes(30).toString("base64");
     if (key.expiresAt === undefined) {

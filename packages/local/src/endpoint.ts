@@ -106,7 +106,8 @@ export async function openEndpoint(options: {
     };
     finish().catch(() => incoming.destroy());
   });
-  // An SDK keeps connections alive; a close must not wait for them.
+  // Longer than any pause of a client that would reuse the connection just as we close it.
+  server.keepAliveTimeout = 120_000;
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
   const { port: listening } = server.address() as AddressInfo;
 

@@ -6,7 +6,7 @@ import { jsonError, targetOf } from "../codec/aws-json.ts";
 import { type Codec, header, type Reply } from "../codec/codec.ts";
 import { type Dynoxide, startDynoxide } from "../dynoxide.ts";
 import type { Context, Need } from "../iam.ts";
-import { type Touch, touches } from "../leading-keys.ts";
+import { partitionKey, type Touch, touches } from "../leading-keys.ts";
 import { Refusal } from "../refusal.ts";
 import type { SignedRequest } from "../signature.ts";
 
@@ -35,6 +35,7 @@ export async function openDynamodb(home: {
         if (call.accountId !== home.accountId || call.region !== home.region) {
           throw new Refusal("ResourceNotFoundException", "Requested resource not found", 400);
         }
+        if (name === "CreateTable") requireKey(input);
         return forward(server, agent, name, input);
       },
     });
@@ -86,6 +87,21 @@ function needed(input: Input, call: Call, touched: readonly Touch[]): readonly N
     resource: tableArn(table, call) + (index === undefined ? "" : `/index/${index}`),
     context: { ...shared, "dynamodb:LeadingKeys": keys },
   }));
+}
+
+/** A table with another partition key would be judged by an attribute that is not its key. */
+function requireKey(input: Input): void {
+  const schema = Array.isArray(input["KeySchema"]) ? (input["KeySchema"] as readonly unknown[]) : [];
+  const hashes = schema
+    .map((key) => key as { AttributeName?: unknown; KeyType?: unknown } | null)
+    .filter((key) => key?.KeyType === "HASH");
+  if (hashes.length !== 1 || hashes[0]?.AttributeName !== partitionKey) {
+    throw new Refusal(
+      "ValidationError",
+      `The laptop account's tables have the partition key ${partitionKey}, of type S.`,
+      400,
+    );
+  }
 }
 
 /** TableName may be a whole ARN. */

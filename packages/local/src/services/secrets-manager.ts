@@ -1,11 +1,12 @@
 // AWS Secrets Manager with its true semantics: idempotent puts, labels that move, recovery windows, 100 versions.
 // Rule: a value is only ever in GetSecretValue's answer.
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import * as sm from "@aws-sdk/client-secrets-manager";
 import { type Api, type Call, operation, perRegion, sdkApi, unused } from "../api.ts";
 import type { Context, Need } from "../iam.ts";
 import { Refusal } from "../refusal.ts";
-import { holder, putVersion, type SecretValue, updateLabel, type Versions } from "../secret-versions.ts";
+import { encrypted, invalid, requestTags, tagged, valueIn, versionId } from "../secret-request.ts";
+import { holder, putVersion, updateLabel, type Versions } from "../secret-versions.ts";
 
 interface Stored {
   readonly arn: string;
@@ -22,7 +23,6 @@ interface Stored {
 }
 
 const day = 86_400_000;
-const valueLimit = 65_536;
 
 export function openSecretsManager(): Api {
   const secretsOf = perRegion(() => new Map<string, Stored>());
@@ -278,47 +278,3 @@ const arnOf = (call: Call, name: string): string =>
   `arn:aws:secretsmanager:${call.region}:${call.accountId}:secret:${name}`;
 /** Six characters, none of which begins a name anyone would choose. */
 const suffix = (): string => randomBytes(6).toString("base64url").replace(/[-_]/g, "x").slice(0, 6);
-
-/** A key of one's own is the caller's to use; the default key asks for nothing. */
-const encrypted = (kmsKeyId: string | undefined, call: Call): readonly Need[] => {
-  if (kmsKeyId === undefined) return [];
-  const resource = kmsKeyId.startsWith("arn:")
-    ? kmsKeyId
-    : `arn:aws:kms:${call.region}:${call.accountId}:key/${kmsKeyId}`;
-  return ["kms:GenerateDataKey", "kms:Decrypt"].map((action) => ({ action, resource }));
-};
-
-const requestTags = (tags: readonly sm.Tag[] | undefined): Context => ({
-  "aws:TagKeys": tags?.map(({ Key = "" }) => Key),
-  ...Object.fromEntries((tags ?? []).map(({ Key = "", Value = "" }) => [`aws:RequestTag/${Key}`, Value])),
-});
-
-function tagged(tags: ReadonlyMap<string, string>, added: readonly sm.Tag[] | undefined): ReadonlyMap<string, string> {
-  const all = new Map([...tags, ...(added ?? []).map(({ Key = "", Value = "" }) => [Key, Value] as const)]);
-  if (all.size > 50) throw invalid("A secret can have at most 50 tags.");
-  if (all.has("")) throw invalid("A tag must have a key.");
-  return all;
-}
-
-function versionId(token: string | undefined): string {
-  if (token !== undefined && (token.length < 32 || token.length > 64))
-    throw invalid("ClientRequestToken must be 32-64 characters long.");
-  return token ?? randomUUID();
-}
-
-function valueIn(input: {
-  SecretString?: string | undefined;
-  SecretBinary?: Uint8Array | undefined;
-}): SecretValue | undefined {
-  const { SecretString, SecretBinary } = input;
-  if (SecretString !== undefined && SecretBinary !== undefined) {
-    throw invalid("You can't specify both a binary secret value and a string secret value in the same secret.");
-  }
-  const size = SecretBinary?.length ?? Buffer.byteLength(SecretString ?? "");
-  if (size > valueLimit)
-    throw new Refusal("ValidationException", `Member must have length less than or equal to ${valueLimit}`);
-  if (SecretString !== undefined) return { string: SecretString };
-  return SecretBinary && { binary: SecretBinary };
-}
-
-const invalid = (message: string): Refusal => new Refusal("InvalidParameterException", message);
