@@ -103,6 +103,7 @@ describe("a query", () => {
     ["a path below it", "pk[0] = :p"],
     ["a longer name", "pks = :p"],
     ["something after the value", "pk = :p :s"],
+    ["something before the key", ":s pk = :p"],
   ])("%s is unbounded", (_, expression) => {
     expect(query(expression)).toEqual([unbounded]);
   });
