@@ -33,5 +33,5 @@ export const lambda = (principal: Exclude<Principal, "proxy">, table: sst.aws.Dy
     // SST lets the whole account assume a function's role, which is meant for its live mode only.
     transform: { role: { assumeRolePolicy: trust } },
     ...settings,
-    environment: { TABLE: table.name, ...settings.environment },
+    environment: { SALLYPORT_TABLE: table.name, ...settings.environment },
   });

@@ -92,8 +92,16 @@ describe.each(stages)("stage %s", (stage) => {
       name: `sallyport-${stage}-${name}`,
       runtime: "nodejs24.x",
       architectures: ["arm64"],
-      environment: { variables: { TABLE: expect.stringContaining("TableTable") } },
+      environment: { variables: { SALLYPORT_TABLE: expect.stringContaining("TableTable") } },
     });
+  });
+
+  it("tells the API and bootstrap where they are reached, and the API which function discovers", () => {
+    const settings = (name: string) => one(stage, "aws:lambda/function:Function", name)["environment"];
+    const SALLYPORT_API_URL = expect.stringMatching(/^https:\/\//);
+    const SALLYPORT_DISCOVER_FUNCTION = `sallyport-${stage}-discover`;
+    expect(settings("ApiFunction")).toMatchObject({ variables: { SALLYPORT_API_URL, SALLYPORT_DISCOVER_FUNCTION } });
+    expect(settings("BootstrapFunction")).toMatchObject({ variables: { SALLYPORT_API_URL } });
   });
 
   it.each(functions)("grants %s exactly what core/permission says", (name) => {
