@@ -9,13 +9,14 @@ import type { Keeper } from "./pass.ts";
 
 const loopback = "127.0.0.1";
 const keepAliveMs = 30_000;
-const farewellMs = 2000;
+/** What a program that has ended may still have on its way. */
+export const farewellMs = 2000;
 
 export interface Tunnel {
   readonly host: string;
   readonly port: number;
-  /** Stops listening, lets what is still on its way arrive, then ends everything. */
-  close(): Promise<void>;
+  /** Stops listening, waits so long for connections to end by themselves, then ends them. */
+  close(patienceMs?: number): Promise<void>;
 }
 
 /** Worth one more try with a fresh token and address. */
@@ -45,7 +46,7 @@ const relay = (client: Socket, gate: TLSSocket): Promise<void> => {
     from
       .on("error", () => to.destroy())
       .on("close", () => {
-        // closed without its end having come: broken, and not to be taken for a proper end; or nobody is left to hear the rest
+        // it broke off, or nobody is left there to hear the rest
         if (!from.readableEnded || !to.readableEnded) to.destroy();
         done();
       })
@@ -92,15 +93,15 @@ export const openTunnel = async (keeper: Keeper, port: number, report: (failure:
   return {
     host: loopback,
     port: bound,
-    close: async () => {
+    close: async (patienceMs = 0) => {
       server.close();
-      closing.abort();
       let timer: NodeJS.Timeout | undefined;
       const patience = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, farewellMs);
+        timer = setTimeout(resolve, patienceMs);
       });
       await Promise.race([Promise.all(live.values()), patience]);
       clearTimeout(timer);
+      closing.abort();
       for (const client of live.keys()) client.destroy();
     },
   };

@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { keepPass } from "../pass.ts";
 import { reportFailure } from "../terminal.ts";
-import { openTunnel, tunnelTarget } from "../tunnel.ts";
+import { farewellMs, openTunnel, tunnelTarget } from "../tunnel.ts";
 
 const act = async (context: Context, database: string, options: WishOptions): Promise<void> => {
   const keeper = await keepPass(context, { database, user: options.dbUser, name: options.dbName });
@@ -23,7 +23,7 @@ const act = async (context: Context, database: string, options: WishOptions): Pr
     const target = tunnelTarget(keeper, tunnel);
     context.exit(await runProgram(context, program, [connectionUrl(target)], programEnvironment(context.env, target)));
   } finally {
-    await tunnel.close();
+    await tunnel.close(farewellMs);
   }
 };
 

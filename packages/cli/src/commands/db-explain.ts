@@ -1,6 +1,7 @@
-// sally db explain: why allowed, why not, what is nearest. An answer of either kind is a success of the command.
+// sally db explain: why allowed, why not, what is nearest. Its exit status is that of the connection it speaks of.
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
+import { exitStatus } from "../exit.ts";
 import { type Format, formatOption, listing, printAs } from "../format.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { openApi } from "../profile.ts";
@@ -26,6 +27,7 @@ const act = async (context: Context, database: string, { dbUser, dbName, as, for
     for (const { text } of answer.reasons) say(context, `  ${printable(text)}`);
     if (answer.nearest !== undefined) say(context, `nearest: ${printable(answer.nearest)}`);
   });
+  if (!answer.allowed) context.exit(exitStatus.denied);
 };
 
 export const dbExplain = (db: Command, context: Context): void => {

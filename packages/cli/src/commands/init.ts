@@ -87,7 +87,11 @@ export const init = (program: Command, context: Context): void => {
     .command("init")
     .description("invite the first administrator, with your AWS credentials")
     .option("--aws", "invoke the bootstrap function as your AWS identity")
-    .option("--function <name>", "the bootstrap function's name or ARN", standardFunction)
+    .option(
+      "--function <name>",
+      "the bootstrap function's name or ARN",
+      context.env["SALLYPORT_BOOTSTRAP_FUNCTION"] ?? standardFunction,
+    )
     .option("--user <user>", "who becomes administrator", "admin")
     .addOption(formatOption(listing))
     .action((options: Options) => act(context, options));

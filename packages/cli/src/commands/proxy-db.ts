@@ -22,9 +22,11 @@ const announce = (context: Context, keeper: Keeper, tunnel: Tunnel, format: Form
   const { host, port, user, name } = target;
   printAs(context, format, { database, host, port, user, name, url }, () => {
     const named = name === undefined ? "" : `, database ${name}`;
-    say(context, printable(`${database} is at ${host}:${port} as ${user}${named}`));
-    say(context, `  ${commandLine([protocols[target.protocol].programs[0], url])}`);
-    for (const other of Object.values(otherUrls(target))) say(context, `  ${other}`);
+    const urls = [url, ...Object.values(otherUrls(target))];
+    const command = commandLine([protocols[target.protocol].programs[0], url]);
+    const head = printable(`${database} is at ${host}:${port} as ${user}${named}`);
+    // in one piece: whoever waits for the URL then has all of it
+    say(context, [head, ...urls, command].join("\n  "));
     note(context, "any password will do, or none; Ctrl-C ends it");
   });
 };

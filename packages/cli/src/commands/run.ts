@@ -6,7 +6,7 @@ import type { Context } from "../context.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { keepPass } from "../pass.ts";
 import { reportFailure } from "../terminal.ts";
-import { openTunnel, tunnelTarget } from "../tunnel.ts";
+import { farewellMs, openTunnel, tunnelTarget } from "../tunnel.ts";
 
 const act = async (context: Context, database: string, words: readonly string[], options: WishOptions) => {
   const keeper = await keepPass(context, { database, user: options.dbUser, name: options.dbName });
@@ -16,7 +16,7 @@ const act = async (context: Context, database: string, words: readonly string[],
     const [program = "", ...args] = words;
     context.exit(await runProgram(context, program, args, env));
   } finally {
-    await tunnel.close();
+    await tunnel.close(farewellMs);
   }
 };
 
