@@ -1,5 +1,6 @@
 // The epoch: one number that moves with every write that can change a decision. Proxies read it each second and decide
 // again when it moved. Whoever changes a user, role, lock, token or what a database is does it through here.
+import { Failure } from "./failure.ts";
 import { keys } from "./family.ts";
 import type { Change, Item, Store } from "./ports.ts";
 
@@ -9,3 +10,29 @@ export const changeAccess = (store: Store, ...changes: Change[]): Promise<void> 
 
 /** The epoch of an item as read; 0 before anything was ever written. */
 export const epochOf = (item: Item | undefined): number => (typeof item?.["epoch"] === "number" ? item["epoch"] : 0);
+
+/** What a plan comes to: the writes, and what to answer when they are made. */
+export interface Plan<T> {
+  readonly changes: readonly Change[];
+  readonly answer: T;
+}
+const mostTries = 5;
+
+/**
+ * Reads, rules and writes as one, for a change that rests on more than the items it writes (the last administrator, a role
+ * that must exist): when anything about access moved since the plan was begun, nothing is written and it is made again.
+ * @throws Failure as the plan does; `conflict` when others are always faster
+ */
+export const planAccess = async <T>(store: Store, plan: () => Promise<Plan<T>>): Promise<T> => {
+  for (let left = mostTries; ; left--) {
+    const epoch = epochOf(await store.get(keys.epoch()));
+    const { changes, answer } = await plan();
+    const unmoved = epoch === 0 ? { below: { epoch: 1 } } : { equals: { epoch } };
+    try {
+      await store.transact([...changes, { update: keys.epoch(), add: { epoch: 1 }, if: unmoved }]);
+      return answer;
+    } catch (thrown) {
+      if (!(thrown instanceof Failure) || thrown.code !== "conflict" || left === 1) throw thrown;
+    }
+  }
+};

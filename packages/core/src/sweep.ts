@@ -1,0 +1,88 @@
+// Sweeping: the sessions of proxies that fell silent are closed as lost, and the counts they held are given back. Each session
+// is one transaction that only a live one lets through, so a sweep may run twice, late or beside another.
+import { eventChange } from "./audit.ts";
+import { Failure } from "./failure.ts";
+import { keys, ttlAfter, walk } from "./family.ts";
+import type { Change, Clock, Random, Store } from "./ports.ts";
+import { isAlive, ProxyTask, Session } from "./session.ts";
+
+export interface Swept {
+  /** Proxies that were forgotten. */
+  readonly proxies: readonly string[];
+  /** Sessions that were closed. */
+  readonly sessions: readonly string[];
+  /** What could not be done this time; the next sweep tries again. */
+  readonly failures: readonly string[];
+}
+interface Broom {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Sessions' items stay to be listed; the sink keeps what must last. */
+const keepFor = 90 * 86_400_000;
+const isConflict = (thrown: unknown): boolean => thrown instanceof Failure && thrown.code === "conflict";
+
+/** The writes that close a live session whose proxy is gone. */
+export const closeLost = (session: Session, now: number, random: Random): readonly Change[] => {
+  const { id, proxy, user, database, token, seq, head } = session;
+  const details = { session: id, proxy, user, database, token, startedAt: session.startedAt, seq, head };
+  return [
+    {
+      update: keys.session(proxy, id),
+      set: { state: "lost", endedAt: now, reason: "its proxy is gone", ttl: ttlAfter(now + keepFor) },
+      if: { equals: { state: "live" } },
+    },
+    eventChange({ name: "session.lost", at: now, actor: "sweep", details }, random),
+    // the plain port takes bearer tokens only, which count
+    ...(session.way === "plain" ? [{ update: keys.spend(token), add: { live: -1 } }] : []),
+    ...(session.counted ? [{ update: keys.limit(user, database), add: { live: -1 } }] : []),
+  ];
+};
+
+/** Closes what one proxy left behind. True when nothing is left. */
+const sweepProxy = async (
+  { store, clock, random }: Broom,
+  proxy: string,
+  closed: string[],
+  failures: string[],
+): Promise<boolean> => {
+  let clean = true;
+  for await (const item of walk(store, keys.session(proxy, "").pk)) {
+    const session = Session.safeParse(item).data;
+    if (session && session.state !== "live") continue;
+    try {
+      if (!session) throw new Failure("internal", `session ${item.sk} can't be read`);
+      await store.transact(closeLost(session, clock.now(), random));
+      closed.push(session.id);
+    } catch (thrown) {
+      // a conflict means that somebody else closed it
+      if (isConflict(thrown)) continue;
+      clean = false;
+      failures.push(thrown instanceof Error ? thrown.message : "unknown error");
+    }
+  }
+  return clean;
+};
+
+export const sweep = async (broom: Broom): Promise<Swept> => {
+  const { store, clock } = broom;
+  const [proxies, sessions, failures]: [string[], string[], string[]] = [[], [], []];
+  for await (const item of walk(store, keys.proxy("").pk)) {
+    const task = ProxyTask.safeParse(item).data;
+    if (!task) {
+      failures.push(`proxy ${item.sk} can't be read`);
+      continue;
+    }
+    if (isAlive(task, clock.now()) || !(await sweepProxy(broom, task.id, sessions, failures))) continue;
+    try {
+      // one that came back meanwhile stays
+      await store.write({ remove: keys.proxy(task.id), if: { equals: { heartbeatAt: task.heartbeatAt } } });
+      proxies.push(task.id);
+    } catch (thrown) {
+      if (!isConflict(thrown)) failures.push(thrown instanceof Error ? thrown.message : "unknown error");
+    }
+  }
+  return { proxies, sessions, failures };
+};

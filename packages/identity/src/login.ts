@@ -1,0 +1,95 @@
+// Logging in with a password. Guessing is slowed for one user from one address strictly, from one address over all users
+// too, and for one user from everywhere by a wait only: nobody can lock somebody else out.
+import { loginTtl } from "@sallyport/core/access";
+import type { Input, Output } from "@sallyport/core/api";
+import { eventChange } from "@sallyport/core/audit";
+import { Failure } from "@sallyport/core/failure";
+import { keys, read, readAll } from "@sallyport/core/family";
+import { describeLock } from "@sallyport/core/lock";
+import { allLocks, type Desk, keyChanges, record } from "@sallyport/core/login";
+import { compileRoles, Role } from "@sallyport/core/role";
+import { type Throttle, takeTurn, turnBack } from "@sallyport/core/throttle";
+import { findUserLock, PasswordHash, User } from "@sallyport/core/user";
+import { checkPassword } from "./password.ts";
+
+const windowFor = 15 * 60_000;
+const mostPerPair = 10;
+const mostPerAddress = 100;
+/** Failures of one user from anywhere after which each attempt waits, longer each time. */
+const freeFailures = 50;
+const waitStep = 100;
+const longestWait = 3_000;
+
+export interface PasswordDesk extends Desk {
+  /** Resolves after so many milliseconds. */
+  wait(ms: number): Promise<unknown>;
+}
+
+/** An address as it is counted: IPv6 by its /64, which is what one customer is given. */
+export const countedAddress = (address: string): string => {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
+  if (!plain.includes(":")) return plain;
+  const [head = "", tail] = plain.split("::");
+  const front = head === "" ? [] : head.split(":");
+  const back = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
+  const groups = [...front, ...Array<string>(zeros).fill("0"), ...back];
+  return groups
+    .slice(0, 4)
+    .map((group) => group.toLowerCase().replace(/^0+(?=.)/, ""))
+    .join(":");
+};
+
+/** Takes the turns before the password is looked at, so that parallel guesses are counted too. @throws Failure `too_many` */
+const takeTurns = async (desk: PasswordDesk, user: string, address: string, now: number): Promise<Throttle[]> => {
+  const pair = { who: `${user}#from#${address}`, most: mostPerPair, windowFor };
+  const source = { who: `#from#${address}`, most: mostPerAddress, windowFor };
+  const target = { who: `${user}#all`, windowFor };
+  await takeTurn(desk.store, pair, now);
+  await takeTurn(desk.store, source, now);
+  const failures = await takeTurn(desk.store, target, now);
+  if (failures > freeFailures) await desk.wait(Math.min(longestWait, (failures - freeFailures) * waitStep));
+  return [pair, source, target];
+};
+
+/** @throws Failure `not_logged_in` whatever is wrong with user and password; `denied`, `too_many` */
+export const login = async (desk: PasswordDesk, input: Input<"login">, from: string): Promise<Output<"login">> => {
+  const { store, clock, random } = desk;
+  const startedAt = clock.now();
+  const turns = await takeTurns(desk, input.user, countedAddress(from), startedAt);
+  const [user, stored] = await Promise.all([
+    read(store, User, keys.user(input.user)),
+    read(store, PasswordHash, keys.password(input.user)),
+  ]);
+  // a password outlives nobody: a new user by an old name has none yet
+  const own = user && stored && stored.changedAt >= user.createdAt ? stored.hash : undefined;
+  const right = await checkPassword(own, input.password);
+  if (!right || !user) {
+    // what was typed as a user name and is none may be a password
+    await record(desk, "login.failure", user?.name ?? "unknown", { from });
+    throw new Failure("not_logged_in", "wrong user or password", {
+      hint: "after a reset, accept the invitation first",
+    });
+  }
+  await store.transact(turns.map((turn) => turnBack(turn, startedAt)));
+  const [roles, locks] = await Promise.all([readAll(store, Role, keys.role("").pk), allLocks(store)]);
+  const now = clock.now();
+  const lock = findUserLock(locks, user.name, now);
+  const against = lock
+    ? describeLock(lock)
+    : user.state === "active"
+      ? undefined
+      : `user ${user.name} is ${user.state}`;
+  if (against !== undefined) {
+    await record(desk, "login.failure", user.name, { from, why: against });
+    throw new Failure("denied", against, { hint: "ask an administrator" });
+  }
+  const expiresAt = now + loginTtl(user, compileRoles(roles), input.ttl);
+  const { token, id, changes } = keyChanges(desk, { kind: "session", user: user.name, issuedAt: now, expiresAt });
+  const details = { from, login: id, expiresAt };
+  await store.transact([
+    ...changes,
+    eventChange({ name: "login.success", at: now, actor: user.name, details }, random),
+  ]);
+  return { token: token.reveal(), expiresAt, user: user.name, roles: user.roles };
+};
