@@ -49,7 +49,6 @@ const strictBase64 = (text: string | undefined): Buffer => {
 
 /** SASLprep as PostgreSQL does it: a password it can't prepare is used as it is. */
 export const prepare = (password: string): string => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the profile prohibits
   if (/^[\x20-\x7e]*$/.test(password)) return password;
   const mapped = password
     .replace(/[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/gu, " ")

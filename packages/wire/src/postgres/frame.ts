@@ -31,11 +31,11 @@ export const frames = (kinds: Uint8Array, observe: Observe): Frames => {
   const body = (bytes: Buffer, at: number): number => {
     const have = bytes.length - at;
     if (!shown) {
-      const some = left < have ? left : have;
+      const some = Math.min(left, have);
       left -= some;
       return some;
     }
-    const piece = left < partSize ? left : partSize;
+    const piece = Math.min(left, partSize);
     if (piece > have) {
       need = piece;
       return 0;

@@ -95,7 +95,10 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
     };
 
     const onNearClose = (): void => {
-      if (far.closed) return finish();
+      if (far.closed) {
+        finish();
+        return;
+      }
       by ??= "client";
       down.stop();
       if (failure || !near.readableEnded) far.destroy();
@@ -106,8 +109,8 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
       }
     };
     const onFarClose = (): void => {
-      if (near.closed) return finish();
-      if (failure) return;
+      if (near.closed) finish();
+      if (near.closed || failure) return;
       if (!far.readableEnded) {
         const hint = "connect again; the database or its network may have failed";
         cut(new Failure("upstream_unreachable", "the database closed the connection", { hint }), "server");
