@@ -13,11 +13,10 @@ export interface Laptop extends AsyncDisposable {
 }
 
 export const openLaptop = async (
-  services: readonly Api[] | ((accounts: readonly Account[]) => readonly Api[]),
+  services: readonly Api[],
   accounts: readonly Account[] = [openAccount()],
 ): Promise<Laptop> => {
-  const apis = typeof services === "function" ? services(accounts) : services;
-  const endpoint = await openEndpoint({ accounts, services: apis });
+  const endpoint = await openEndpoint({ accounts, services });
   return {
     endpoint,
     accounts,

@@ -1,0 +1,166 @@
+// The way to a database: the only place that dials one and the only TLS as a client. What is dialled is an address that was
+// checked, never looked up a second time; TLS is always verified in full, against the roots and the name that discovery
+// recorded. By shape this is the Upstream that packages/wire logs in through.
+import { lookup } from "node:dns/promises";
+import { connect, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import type { Credential } from "@sallyport/core/credential";
+import type { Database } from "@sallyport/core/database";
+import { Failure } from "@sallyport/core/failure";
+import { openAddressRule } from "./address.ts";
+import type { Roots } from "./roots.ts";
+import { notAddress, unreachable, untrusted } from "./trouble.ts";
+
+export interface Peer {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Dialling {
+  readonly database: Pick<Database, "name" | "endpoint" | "region" | "vpcId">;
+  readonly credential: () => Promise<Credential>;
+  readonly roots: Roots;
+  /** CIDRs of addresses that may be dialled although they never belong to a database on AWS. */
+  readonly allow?: readonly string[];
+  /** How long the way to a TCP connection, and a TLS handshake, may take, in milliseconds. */
+  readonly within?: number;
+  /** The addresses of a name; the system's resolver when left out. */
+  readonly resolve?: (host: string) => Promise<readonly string[]>;
+}
+
+export interface Dialled {
+  readonly database: Dialling["database"];
+  tcp(at?: Peer): Promise<{ socket: Duplex; peer: Peer }>;
+  secure(socket: Duplex, alpn?: string): Promise<Duplex>;
+  credential(): Promise<Credential>;
+}
+
+const patience = 10_000;
+const keepAliveAfter = 60_000;
+
+const lookUp = async (host: string): Promise<readonly string[]> =>
+  (await lookup(host, { all: true })).map(({ address }) => address);
+
+export const openUpstream = (dialling: Dialling): Dialled => {
+  const { database, credential, roots, within = patience, resolve = lookUp } = dialling;
+  const { endpoint } = database;
+  const refuses = openAddressRule(dialling.allow);
+  /** What this endpoint resolved to so far: nothing else is ever dialled. */
+  const known = new Set<string>();
+
+  const findPeers = async (until: number): Promise<readonly Peer[]> => {
+    const addresses = await before(until, resolve(endpoint.host)).catch((thrown: unknown) => {
+      throw unreachable(database, [], thrown);
+    });
+    const found = addresses.map((address) => ({ address, port: endpoint.port, refused: refuses(address) }));
+    const peers = found.filter(({ refused }) => refused === undefined).map(({ address, port }) => ({ address, port }));
+    if (peers.length === 0) throw notAddress(database, found);
+    for (const peer of peers) known.add(textOf(peer));
+    return peers;
+  };
+
+  const dial = async (peers: readonly Peer[], until: number): Promise<{ socket: Duplex; peer: Peer }> => {
+    let last: unknown;
+    for (const [at, peer] of peers.entries()) {
+      // an address that does not answer leaves time for the next
+      const share = (until - performance.now()) / (peers.length - at);
+      try {
+        return { socket: await dialOne(peer, Math.max(share, 1)), peer };
+      } catch (thrown) {
+        last = thrown;
+      }
+    }
+    throw unreachable(database, peers, last);
+  };
+
+  return {
+    database,
+    credential,
+    async tcp(at) {
+      const until = performance.now() + within;
+      if (!at) return dial(await findPeers(until), until);
+      if (!known.has(textOf(at)))
+        throw new Failure("upstream_unreachable", `${textOf(at)} is not an address of ${database.name}`);
+      return dial([at], until);
+    },
+    secure: (socket, alpn) => secure(socket, { dialling, context: roots[endpoint.roots], within, alpn }),
+  };
+};
+
+const dialOne = (peer: Peer, within: number): Promise<Socket> =>
+  new Promise((resolve, reject) => {
+    const socket = connect({
+      host: peer.address,
+      port: peer.port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveAfter,
+    });
+    const late = setTimeout(() => socket.destroy(timedOut()), within);
+    // stays on: a connection may break before anybody else listens
+    socket.on("error", (error) => {
+      clearTimeout(late);
+      reject(error);
+    });
+    socket.once("connect", () => {
+      clearTimeout(late);
+      resolve(socket);
+    });
+  });
+
+const secure = (
+  socket: Duplex,
+  of: { dialling: Dialling; context: Roots["rds"]; within: number; alpn: string | undefined },
+): Promise<TLSSocket> => {
+  const { database } = of.dialling;
+  if (socket.readableLength > 0) {
+    // bytes that came in the clear must never be taken for bytes that came inside TLS
+    socket.destroy();
+    return Promise.reject(untrusted(database, Object.assign(new Error("bytes before TLS"), { code: "EARLY_BYTES" })));
+  }
+  return new Promise((resolve, reject) => {
+    const secured = connectTls({
+      socket,
+      servername: database.endpoint.verifyName,
+      secureContext: of.context,
+      minVersion: "TLSv1.2",
+      rejectUnauthorized: true,
+      ...(of.alpn !== undefined && { ALPNProtocols: [of.alpn] }),
+    });
+    const fail = (error: unknown): void => {
+      clearTimeout(late);
+      secured.destroy();
+      socket.destroy();
+      reject(untrusted(database, error));
+    };
+    const late = setTimeout(() => fail(timedOut()), of.within);
+    const ended = (): void => fail(Object.assign(new Error("closed during the handshake"), { code: "ECONNRESET" }));
+    secured.on("error", fail);
+    secured.once("close", ended);
+    secured.once("secureConnect", () => {
+      clearTimeout(late);
+      secured.off("close", ended);
+      if (!secured.authorized) return fail(secured.authorizationError);
+      if (of.alpn !== undefined && secured.alpnProtocol !== of.alpn)
+        return fail(
+          Object.assign(new Error("no common protocol"), { code: "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL" }),
+        );
+      resolve(secured);
+    });
+  });
+};
+
+const before = async <T>(until: number, promise: Promise<T>): Promise<T> => {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(timedOut()), Math.max(until - performance.now(), 1));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+const timedOut = (): Error => Object.assign(new Error("no answer in time"), { code: "ETIMEDOUT" });
+const textOf = ({ address, port }: Peer): string =>
+  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

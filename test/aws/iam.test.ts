@@ -1,0 +1,104 @@
+import { Signer } from "@aws-sdk/rds-signer";
+import { openTokens, signToken } from "@sallyport/aws/iam";
+import { openAccount } from "@sallyport/local/account";
+import { verifyToken } from "@sallyport/local/signature";
+import { describe, expect, it } from "vitest";
+
+const host = "orders.abc.eu-west-1.rds.amazonaws.com";
+const of = { host, port: 5432, region: "eu-west-1", user: "reader" };
+const keys = { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "canary-secret" };
+const parametersOf = (token: string) => Object.fromEntries(new URL(`https://${token}`).searchParams);
+
+describe("an RDS token", () => {
+  const users = ["reader", "Ünïcode user", "a+b c&d=e%/?#", "!'()*~-._", "x".repeat(63)];
+  const sessions = [undefined, `IQoJ/+=${"s".repeat(1200)}`];
+  it.each(users.flatMap((user) => sessions.map((sessionToken) => ({ user, sessionToken }))))(
+    "equals the one of AWS's own signer in every byte, for $user",
+    async ({ user, sessionToken }) => {
+      const credentials = { ...keys, ...(sessionToken !== undefined && { sessionToken }) };
+      const signer = new Signer({ hostname: host, port: 5432, region: "eu-west-1", username: user, credentials });
+      const theirs = await signer.getAuthToken();
+      const date = parametersOf(theirs)["X-Amz-Date"] ?? "";
+      const at = Date.parse(date.replace(/(....)(..)(..)T(..)(..)(..)Z/, "$1-$2-$3T$4:$5:$6Z"));
+      const ours = await signToken({ ...of, user }, credentials, at);
+      expect(parametersOf(ours.reveal())).toEqual(parametersOf(theirs));
+      expect(ours.reveal()).toBe(theirs);
+    },
+  );
+
+  it("is taken by a server that verifies it as RDS does, for its endpoint, user and 15 minutes alone", async () => {
+    const account = openAccount();
+    const { credentials } = account.addUser({ name: "proxy" });
+    const now = Date.now();
+    const token = (await signToken(of, credentials, now)).reveal();
+    const verify = (user: string, at: number, port = 5432) =>
+      verifyToken({
+        token,
+        service: "rds-db",
+        host: `${host}:${port}`,
+        region: "eu-west-1",
+        expect: { Action: "connect", DBUser: user },
+        credentials: (id) => account.key(id),
+        now: at,
+      });
+    expect(verify("reader", now).arn).toContain("user/proxy");
+    expect(() => verify("admin", now)).toThrow("DBUser");
+    expect(() => verify("reader", now, 5433)).toThrow("endpoint");
+    expect(() => verify("reader", now + 15 * 60_000 + 1000)).toThrow("expired");
+  });
+
+  it("never prints", async () => {
+    const token = await signToken(of, keys, 0);
+    expect(`${token} ${JSON.stringify({ token })}`).toBe('[secret] {"token":"[secret]"}');
+  });
+});
+
+describe("tokens", () => {
+  const open = () => {
+    let now = Date.UTC(2026, 10, 21, 12);
+    const clock = { now: () => now };
+    return {
+      token: openTokens({ clock }),
+      pass(ms: number) {
+        now += ms;
+      },
+      clock,
+    };
+  };
+
+  it("are used for ten minutes", async () => {
+    const { token, pass } = open();
+    const first = await token(of, keys);
+    pass(10 * 60_000 - 1);
+    expect(await token(of, keys)).toBe(first);
+    pass(1);
+    expect((await token(of, keys)).reveal()).not.toBe(first.reveal());
+  });
+
+  it("are one per endpoint, user and key", async () => {
+    const { token } = open();
+    const others = [
+      token({ ...of, user: "writer" }, keys),
+      token({ ...of, port: 5433 }, keys),
+      token({ ...of, host: `x${host}` }, keys),
+      token({ ...of, region: "eu-west-2" }, keys),
+      token(of, { ...keys, accessKeyId: "AKIAOTHER" }),
+      token(of, keys),
+    ];
+    expect(new Set((await Promise.all(others)).map((one) => one.reveal())).size).toBe(6);
+  });
+
+  it("end before the keys they were signed with", async () => {
+    const { token, pass, clock } = open();
+    const ending = { ...keys, expiration: new Date(clock.now() + 5 * 60_000) };
+    const first = await token(of, ending);
+    pass(4 * 60_000);
+    expect(await token(of, ending)).not.toBe(first);
+  });
+
+  it("that could not be signed are asked for again", async () => {
+    const { token } = open();
+    await expect(token(of, { accessKeyId: "AKIAEXAMPLE", secretAccessKey: undefined as never })).rejects.toThrow();
+    expect((await token(of, keys)).reveal()).toContain("AKIAEXAMPLE");
+  });
+});
