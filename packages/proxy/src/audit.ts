@@ -28,15 +28,15 @@ const retryMs = 250;
 /** The line of a record and its hash. A record that can't be worded says so in its place: its number is not skipped. */
 export const wordLine = (record: AuditRecord, previous: string): { line: string; hash: string } => {
   const head = { session: record.session, seq: record.seq, at: record.at };
-  const said = ((): Readonly<Record<string, unknown>> => {
+  const put = (said: Readonly<Record<string, unknown>>): string => JSON.stringify({ ...head, ...said, ...head });
+  const body = ((): string => {
     try {
-      return record.line();
+      const { hash: _, ...said } = record.line();
+      return put(said);
     } catch {
-      return { error: "this record could not be put into words" };
+      return put({ error: "this record could not be put into words" });
     }
   })();
-  // twice, so that they come first and yet nothing in the record replaces them
-  const body = JSON.stringify({ ...head, ...said, ...head });
   const hash = createHash("sha256").update(previous).update(body).digest("hex");
   return { line: `${body.slice(0, -1)},"hash":"${hash}"}\n`, hash };
 };
