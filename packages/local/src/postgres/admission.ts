@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { Failure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
-import { cancel } from "./arrival.ts";
+import { cancel, stall } from "./arrival.ts";
 import type { Context } from "./context.ts";
 import { authentication, type Fault } from "./fault.ts";
 import { cancelRequest, parsePassword, parseStartup, type Startup, takeMessage, takeStartup } from "./startup.ts";
@@ -31,7 +31,9 @@ const admit = async (raw: Socket, client: TLSSocket, { user, database }: Startup
 /** Passes the server's words on until it says how this user is to log in: before that it may only negotiate the protocol or notify. */
 const login = async (raw: Socket, client: TLSSocket, server: Socket, startup: Startup, context: Context) => {
   for (;;) {
-    const reply = await takeMessage(server);
+    const reply = await takeMessage(server).catch((cause: unknown) => {
+      throw new Failure("unavailable", "the database system is not accepting connections", { cause });
+    });
     const type = String.fromCharCode(reply[0] ?? 0);
     if (!"RvNE".includes(type)) throw new Failure("internal", `the server answered with ${type}`);
     const trusted = type === "R" && reply.equals(authentication(0));
@@ -65,8 +67,8 @@ export const receive = async (raw: Socket, client: TLSSocket, context: Context, 
   if (packet.readInt32BE(4) === cancelRequest) return cancel(client, packet, context);
   const startup = parseStartup(packet);
   const fault = context.fault();
-  if (fault?.is === "hanging") return settled();
-  if (fault?.is === "garbage" || fault?.is === "asking") return void client.write(fault.bytes);
+  if (fault?.is === "hanging") return stall(client, Buffer.alloc(0));
+  if (fault?.is === "garbage" || fault?.is === "asking") return stall(client, fault.bytes);
   if (startup.user === forbidden || startup.database === forbidden) {
     const who = `host "${raw.remoteAddress}", user "${startup.user}", database "${startup.database}"`;
     throw new Failure("not_logged_in", `pg_hba.conf rejects connection for ${who}, SSL encryption`);

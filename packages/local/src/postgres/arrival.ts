@@ -39,13 +39,19 @@ export const cancel = (client: Socket, packet: Buffer, { upstream, tally }: Cont
   server.end(packet).resume();
 };
 
+/** Says this and then nothing more; goes when the client goes. */
+export const stall = (client: Socket, bytes: Uint8Array): void => {
+  client.write(bytes);
+  client.once("end", () => client.end()).resume();
+};
+
 /** Answers a GSSENCRequest once and an SSLRequest once. */
 const negotiate = async (raw: Socket, context: Context): Promise<TLSSocket | undefined> => {
   for (let gssRefused = false; ; gssRefused = true) {
     const packet = await takeStartup(raw);
     const code = packet.readInt32BE(4);
     const fault = context.fault();
-    if (fault?.is === "garbage" && fault.at === "negotiation") return void raw.write(fault.bytes);
+    if (fault?.is === "garbage" && fault.at === "negotiation") return void stall(raw, fault.bytes);
     if (code === cancelRequest) return void cancel(raw, packet, context);
     if (code !== sslRequest && (code !== gssRequest || gssRefused)) {
       const { user, database } = parseStartup(packet);
@@ -58,8 +64,8 @@ const negotiate = async (raw: Socket, context: Context): Promise<TLSSocket | und
       raw.write("N");
       continue;
     }
-    if (fault?.is === "plaintext") return void raw.write("N");
-    if (fault?.is === "smuggling") return void raw.write(Buffer.concat([Buffer.from("S"), fault.bytes]));
+    if (fault?.is === "plaintext") return void stall(raw, Buffer.from("N"));
+    if (fault?.is === "smuggling") return void stall(raw, Buffer.concat([Buffer.from("S"), fault.bytes]));
     raw.write("S");
     return secure(raw, false, context);
   }

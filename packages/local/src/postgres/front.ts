@@ -3,7 +3,7 @@
 import { createServer, type Socket } from "node:net";
 import { type Failure, type FailureCode, toFailure } from "@sallyport/core/failure";
 import { receive } from "./admission.ts";
-import { arrive } from "./arrival.ts";
+import { arrive, stall } from "./arrival.ts";
 import type { Ask, Context, Identity } from "./context.ts";
 import type { Fault } from "./fault.ts";
 import { fatal } from "./startup.ts";
@@ -54,6 +54,7 @@ const sqlstates: Partial<Record<FailureCode, string>> = {
   unsupported: "0A000",
   not_logged_in: "28000",
   bad_token: "28P01",
+  unavailable: "57P03",
 };
 
 const refuse = (raw: Socket, stream: Socket, { code, message }: Failure): void => {
@@ -75,7 +76,9 @@ export const startFront = async (options: FrontOptions): Promise<Front> => {
     tally.connections++;
     live.add(raw);
     arriving.add(raw);
-    const deadline = setTimeout(() => raw.destroy(), loginWithinMs);
+    const deadline = setTimeout(() => {
+      if (fault?.is !== "hanging") raw.destroy();
+    }, loginWithinMs);
     const settled = (): void => {
       clearTimeout(deadline);
       if (arriving.delete(raw)) bytesOfTheArrived += raw.bytesRead;
@@ -85,7 +88,7 @@ export const startFront = async (options: FrontOptions): Promise<Front> => {
       settled();
       live.delete(raw);
     });
-    if (fault?.is === "hanging" && fault.at === "connection") return settled();
+    if (fault?.is === "hanging" && fault.at === "connection") return stall(raw, Buffer.alloc(0));
     let stream = raw;
     try {
       const client = await arrive(raw, context);

@@ -12,27 +12,23 @@ const startupLimit = 10_000;
 const messageLimit = 64 * 1024;
 const nameLimit = 63;
 
-const changed = (stream: Socket): Promise<void> =>
-  new Promise((answer) => {
-    const events = ["readable", "end", "close"];
-    const done = (): void => {
-      for (const event of events) stream.off(event, done);
-      answer();
-    };
-    for (const event of events) stream.on(event, done);
-  });
-
 /** Exactly this many bytes; what comes behind them stays in the stream. */
-export const take = async (stream: Socket, count: number): Promise<Buffer> => {
-  for (;;) {
-    const bytes: unknown = count === 0 ? Buffer.alloc(0) : stream.read(count);
-    // at its end a stream gives what is left, however little
-    if (Buffer.isBuffer(bytes) && bytes.length === count) return bytes;
-    if (bytes !== null || stream.readableEnded || stream.destroyed)
-      throw new Failure("protocol", "the connection ended inside a packet");
-    await changed(stream);
-  }
-};
+export const take = (stream: Socket, count: number): Promise<Buffer> =>
+  new Promise((answer, refuse) => {
+    // one listener for the whole wait: each new one is told at once of what is buffered, which would spin on half a packet
+    const events = ["readable", "end", "close"];
+    const attempt = (): void => {
+      const bytes: unknown = count === 0 ? Buffer.alloc(0) : stream.read(count);
+      const whole = Buffer.isBuffer(bytes) && bytes.length === count;
+      // at its end a stream gives what is left, however little
+      if (!whole && bytes === null && !stream.readableEnded && !stream.destroyed) return;
+      for (const event of events) stream.off(event, attempt);
+      if (whole) answer(bytes);
+      else refuse(new Failure("protocol", "the connection ended inside a packet"));
+    };
+    for (const event of events) stream.on(event, attempt);
+    attempt();
+  });
 
 /** A packet without a type: a startup message or one of the special requests; at least 8 bytes. */
 export const takeStartup = async (stream: Socket): Promise<Buffer> => {

@@ -58,6 +58,10 @@ export const runStatement = (socket: string, user: string, database: string, tex
     const take = (type: string, body: Buffer): void => {
       if (type === "D") rows.push(rowOf(body));
       if (type === "E") error ??= errorOf(body);
+      if (type === "R" && body.readInt32BE(0) !== 0) {
+        error ??= new Failure("upstream_refused", `postgres does not trust ${user}`);
+        server.destroy();
+      }
       if (type !== "Z") return;
       if (asked) server.end(message("X"));
       else server.write(message("Q", `${text}\0`));
