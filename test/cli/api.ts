@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { type Input, type Output, type RouteName, routes } from "@sallyport/core/api";
 import { Failure, toFailure } from "@sallyport/core/failure";
 
-export interface Call {
+interface Call {
   readonly route: RouteName;
   readonly input: unknown;
   readonly token: string | undefined;

@@ -5,7 +5,7 @@ import { createServer, type TLSSocket } from "node:tls";
 import type { ConnectAnswer } from "@sallyport/core/api";
 import { createAuthority } from "@sallyport/local/certificate";
 
-export interface Knock {
+interface Knock {
   readonly token: string;
   readonly key: string;
   readonly proof: string;

@@ -24,7 +24,7 @@ class Kept extends Writable {
   }
 }
 
-export interface Result {
+interface Result {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;

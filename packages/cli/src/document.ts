@@ -2,7 +2,7 @@
 import { describeIssues } from "@sallyport/client/request";
 import { Document, documents, type ResourceKind, resourceKinds } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
-import { LineCounter, type ParsedNode, parseAllDocuments, type Document as YamlDocument } from "yaml";
+import { isScalar, LineCounter, type ParsedNode, parseAllDocuments, type Document as YamlDocument } from "yaml";
 
 const isKind = (kind: unknown): kind is ResourceKind => resourceKinds.some((known) => known === kind);
 
@@ -16,9 +16,18 @@ const lineOf = (document: YamlDocument.Parsed, lines: LineCounter, path: readonl
   return lines.linePos(document.range[0]).line;
 };
 
+/** What the document says; aliases may lead nowhere, or multiply without end. */
+const dataOf = (document: YamlDocument.Parsed, at: string): unknown => {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new Failure("invalid", `${at}: ${cause instanceof Error ? cause.message : "can't be read"}`, { cause });
+  }
+};
+
 const check = (document: YamlDocument.Parsed, lines: LineCounter, source: string): Document => {
   const at = (path: readonly PropertyKey[]): string => `${source}:${lineOf(document, lines, path)}`;
-  const data: unknown = document.toJS();
+  const data = dataOf(document, at([]));
   const kind: unknown = data instanceof Object && "kind" in data ? data.kind : undefined;
   if (!isKind(kind))
     throw new Failure(
@@ -45,7 +54,7 @@ export const parseDocuments = (text: string, source: string): readonly Document[
   );
   if (mistakes.length > 0)
     throw new Failure("invalid", mistakes.join("\n"), { hint: "correct the YAML and try again" });
-  const filled = found.filter((document) => document.contents !== null && document.toJS() !== null);
+  const filled = found.filter(({ contents }) => contents !== null && !(isScalar(contents) && contents.value === null));
   if (filled.length === 0) throw new Failure("invalid", `${source} holds no document`);
   return filled.map((document) => check(document, lines, source));
 };

@@ -72,8 +72,8 @@ const makeProgram = (context: Context): Command => {
       writeErr: (text) => void context.stderr.write(text),
       outputError: (text, write) =>
         write(text.replace(/^error:/, colour(context, context.stderr, ["bold", "red"], "error:"))),
-      getOutHelpWidth: () => context.stdout.columns ?? 80,
-      getErrHelpWidth: () => context.stderr.columns ?? 80,
+      getOutHelpWidth: () => context.stdout.columns || 80,
+      getErrHelpWidth: () => context.stderr.columns || 80,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     });

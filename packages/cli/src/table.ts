@@ -45,7 +45,7 @@ export const formatTable = (
 };
 
 export const printTable = (context: Context, head: readonly string[], rows: readonly (readonly string[])[]): void => {
-  const available = context.stdout.isTTY ? (context.stdout.columns ?? 80) : Number.POSITIVE_INFINITY;
+  const available = context.stdout.isTTY ? context.stdout.columns || 80 : Number.POSITIVE_INFINITY;
   const [first = "", ...rest] = formatTable(head, rows, available);
   context.stdout.write([colour(context, context.stdout, "bold", first), ...rest].map((line) => `${line}\n`).join(""));
 };
