@@ -165,7 +165,7 @@ const trail = async (laptop: Laptop): Promise<void> => {
   for (const file of await readdir(laptop.auditDir, { recursive: true, withFileTypes: true })) {
     if (!file.isFile()) continue;
     for (const line of (await readFile(join(file.parentPath, file.name), "utf8")).split("\n").filter(Boolean)) {
-      const { at, session, seq, hash, previous, ...rest } = JSON.parse(line) as Record<string, unknown>;
+      const { at, session, seq, hash: _, ...rest } = JSON.parse(line) as Record<string, unknown>;
       lines.push({
         at: Number(at),
         text: `${new Date(Number(at)).toISOString()} ${String(session).slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
