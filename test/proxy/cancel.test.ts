@@ -5,7 +5,7 @@ import { keys, toItem } from "@sallyport/core/family";
 import { secret } from "@sallyport/core/secret";
 import { countedAddress } from "@sallyport/proxy/listen";
 import { encodeRequest, openRequests, peerWindow } from "@sallyport/proxy/peer";
-import type { Proxy } from "@sallyport/proxy/proxy";
+import type { RunningProxy } from "@sallyport/proxy/proxy";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   arrive,
@@ -33,7 +33,7 @@ const enter = async (proxy = house.proxy): Promise<{ client: Talk; key: string }
   return { client, key: answer.slice(8) };
 };
 /** Sends a cancel and waits for the end of its connection, as libpq does. */
-const cancel = async (proxy: Proxy, key: string): Promise<void> => {
+const cancel = async (proxy: RunningProxy, key: string): Promise<void> => {
   const asking = await arrive(proxy);
   asking.say(`CANCEL ${key}`);
   expect(await asking.hear()).toBe("end");

@@ -13,7 +13,7 @@ import { type ConnectToken, makeToken } from "@sallyport/core/token";
 import type { User } from "@sallyport/core/user";
 import { type Certificate, createAuthority } from "@sallyport/local/certificate";
 import type { Log } from "@sallyport/proxy/log";
-import { openProxy, type Proxy, type ProxyParts } from "@sallyport/proxy/proxy";
+import { openProxy, type ProxyParts, type RunningProxy } from "@sallyport/proxy/proxy";
 import { openTrust } from "@sallyport/proxy/trust";
 import type { Upstream } from "@sallyport/wire/protocol";
 import { makeDatabase, makeRole, now as testNow } from "../core/make.ts";
@@ -52,7 +52,7 @@ export interface House {
   readonly store: FakeStore;
   readonly sink: MemorySink;
   readonly database: LinesDatabase;
-  readonly proxy: Proxy;
+  readonly proxy: RunningProxy;
   readonly clock: TestClock;
   readonly steady: TestClock;
   readonly log: LogLine[];
@@ -66,7 +66,7 @@ export interface House {
   lock(target: Record<string, string>): Promise<void>;
   revoke(id: string): Promise<void>;
   /** Another proxy on the same table. */
-  beside(over?: Partial<ProxyParts>): Promise<Proxy>;
+  beside(over?: Partial<ProxyParts>): Promise<RunningProxy>;
   close(): Promise<void>;
 }
 
@@ -118,7 +118,7 @@ export const openHouse = async (over: Partial<ProxyParts> = {}): Promise<House> 
   await setDatabase({});
   const identity = await testCertificate();
 
-  const open = async (id: string, more: Partial<ProxyParts>): Promise<Proxy> =>
+  const open = async (id: string, more: Partial<ProxyParts>): Promise<RunningProxy> =>
     openProxy({
       id,
       network: "default",
@@ -293,7 +293,7 @@ export const dialTls = async (
 };
 
 /** A stock client on the plain port, TLS done, nothing said. */
-export const arrive = async (proxy: Proxy): Promise<Talk> => {
+export const arrive = async (proxy: RunningProxy): Promise<Talk> => {
   const port = proxy.ports["postgres"] ?? 0;
   const raw = await dialTcp(port);
   const plain = talk(raw);
@@ -305,7 +305,7 @@ export const arrive = async (proxy: Proxy): Promise<Talk> => {
 
 /** Logs in on the plain port: what the proxy said to it, and the cancel key when it was welcomed. */
 export const logIn = async (
-  proxy: Proxy,
+  proxy: RunningProxy,
   token: string,
   ask: { user?: string; name?: string } = {},
 ): Promise<{ client: Talk; answer: string }> => {
@@ -343,7 +343,7 @@ export const proofFor = (socket: TLSSocket, token: string, key: KeyObject): stri
 
 /** Shows a bound token at the gate, as the tunnel does. */
 export const enterGate = async (
-  proxy: Proxy,
+  proxy: RunningProxy,
   bound: { token: string; key: KeyObject; der: Buffer },
   change: (hello: Record<string, string>) => Record<string, string> = (hello) => hello,
 ): Promise<{ socket: TLSSocket; answer: Record<string, unknown> }> => {

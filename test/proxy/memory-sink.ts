@@ -28,7 +28,8 @@ export const openMemorySink = (): MemorySink => {
     append: (record) => {
       if (level >= 1 || closed) return "full";
       const { session, seq, at } = record;
-      const body = JSON.stringify({ session, seq, at, ...record.line(), ...{ session: session, seq: seq, at: at } });
+      const own = { session, seq, at };
+      const body = JSON.stringify({ ...own, ...record.line(), ...own });
       const head = createHash("sha256")
         .update(heads.get(session)?.head ?? "")
         .update(body)

@@ -12,6 +12,7 @@ import { badToken, type ConnectToken, checkToken, identify } from "@sallyport/co
 import type { Allowance } from "./allowance.ts";
 import { within } from "./deadline.ts";
 import type { Ledger } from "./ledger.ts";
+import { describeError, type Log } from "./log.ts";
 import type { LiveSession, Sessions, Visitor } from "./session.ts";
 import type { Facts, Snapshot } from "./snapshot.ts";
 
@@ -41,8 +42,11 @@ export interface AdmissionParts {
   readonly ledger: Ledger;
   readonly digest: Digest;
   readonly clock: Clock;
-  /** Failed logins per address; an address without any left is not looked up. */
+  /** Bad tokens per address; an address without any left is not looked up. */
   readonly failures: Allowance;
+  /** Refused logins that are told of, per address: the rest leaves neither a log line nor an event. */
+  readonly denials: Allowance;
+  readonly log: Log;
   readonly network: string;
   readonly patience: number;
 }
@@ -86,7 +90,7 @@ const requireHere = (token: ConnectToken, database: Database | undefined, networ
 };
 
 export const openAdmissions = (parts: AdmissionParts): Admissions => {
-  const { store, snapshot, sessions, ledger, digest, clock, network } = parts;
+  const { store, snapshot, sessions, ledger, digest, clock, log, network } = parts;
 
   const redeem = async ({ token: presented, means }: Presented): Promise<ConnectToken> => {
     const text = presented.reveal();
@@ -126,8 +130,11 @@ export const openAdmissions = (parts: AdmissionParts): Admissions => {
     return sessions.open({ token, user, database, grant: decision, epoch: view.epoch }, visitor);
   };
 
-  const deny = (token: ConnectToken, { visitor }: Presented, thrown: unknown): void => {
-    if (!(thrown instanceof Failure) || thrown.code === "timeout" || thrown.code === "unavailable") return;
+  /** Tells the operator, and the table when it is known whose login it was. */
+  const deny = (token: ConnectToken | undefined, { visitor, address }: Presented, thrown: unknown): void => {
+    if (!parts.denials.take(address)) return;
+    log.info("a login was refused", { ...visitor, user: token?.user, ...describeError(thrown) });
+    if (!token || !(thrown instanceof Failure) || thrown.code === "timeout" || thrown.code === "unavailable") return;
     void ledger.note("session.deny", token.user, {
       database: token.database,
       dbUser: token.dbUser,
@@ -151,9 +158,8 @@ export const openAdmissions = (parts: AdmissionParts): Admissions => {
         const facts = await snapshot.read({ user: known.user, database: known.database, token: known.id });
         return decideNow(known, facts, presented);
       } catch (thrown) {
-        const counts = thrown instanceof Failure && (thrown.code === "bad_token" || thrown.code === "denied");
-        if (counts) parts.failures.take(address);
-        if (known) deny(known, presented, thrown);
+        if (thrown instanceof Failure && thrown.code === "bad_token") parts.failures.take(address);
+        deny(known, presented, thrown);
         throw thrown;
       }
     },

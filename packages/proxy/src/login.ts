@@ -10,7 +10,7 @@ import type { Asked, Client, End, Gate, Protocol, Server, Upstream } from "@sall
 import type { Admissions, Means } from "./admission.ts";
 import { requireSame } from "./admission.ts";
 import type { Cancels } from "./cancel.ts";
-import { openDeadline, until } from "./deadline.ts";
+import { openDeadline, until, within } from "./deadline.ts";
 import type { Ledger } from "./ledger.ts";
 import { describeError, type Log } from "./log.ts";
 import { type LiveSession, makeId } from "./session.ts";
@@ -127,6 +127,8 @@ export const openLogin = (parts: LoginParts): Login => {
     let over = false;
     let keys: ReturnType<typeof openKeys> | undefined;
     try {
+      // cut or left while the table was written: nothing is dialled
+      for (const signal of [ended, gone]) signal.throwIfAborted();
       const pending = protocol.login(upstream, session.grant(), wanted);
       // one that succeeds after everybody has left
       pending.then((made) => over && made.socket.destroy()).catch(() => {});
@@ -204,6 +206,8 @@ export const openLogin = (parts: LoginParts): Login => {
       if ("cancel" in arrival) {
         deadline.stop();
         await cancels.request(arrival.cancel, visit.address);
+        // that the connection ends is the answer: whoever waits for it knows that the attempt is over
+        client.socket.end();
         return;
       }
       const asked = askedOf(arrival.ask, protocol.name);
@@ -224,8 +228,7 @@ export const openLogin = (parts: LoginParts): Login => {
     } catch (thrown) {
       // without a client, what could be said was said by accept
       if (client && !gone.aborted) {
-        const said = protocol.refuse(client, sayable(thrown, parts)).catch(() => {});
-        await until(said, openDeadline(graceMs, "the refusal").signal).catch(() => {});
+        await within(graceMs, "the refusal", protocol.refuse(client, sayable(thrown, parts))).catch(() => {});
       } else if (toFailure(thrown).code === "internal")
         log.error("a connection failed on our side", describeError(thrown));
     } finally {

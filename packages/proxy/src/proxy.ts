@@ -28,7 +28,10 @@ import { openWatch } from "./watch.ts";
 export interface Limits {
   /** Connections that have not logged in. */
   readonly waiting: { readonly total: number; readonly each: number };
+  /** Bad tokens; beyond them an address is not looked up. The total is no limit, or strangers could lock everybody out. */
   readonly failures: { readonly total: Rate; readonly each: Rate };
+  /** Refused logins that are told of in the log and the table. */
+  readonly denials: { readonly total: Rate; readonly each: Rate };
   readonly cancels: { readonly total: Rate; readonly each: Rate };
   /** How long one read of the table may take. */
   readonly patienceMs: number;
@@ -40,7 +43,8 @@ export interface Limits {
 }
 export const defaultLimits: Limits = {
   waiting: { total: 2_000, each: 200 },
-  failures: { total: { burst: 2_000, perSecond: 200 }, each: { burst: 60, perSecond: 1 } },
+  failures: { total: { burst: 100_000, perSecond: 10_000 }, each: { burst: 200, perSecond: 2 } },
+  denials: { total: { burst: 500, perSecond: 20 }, each: { burst: 60, perSecond: 1 } },
   cancels: { total: { burst: 1_000, perSecond: 200 }, each: { burst: 200, perSecond: 10 } },
   patienceMs: 3_000,
   loginMs: 10_000,
@@ -77,7 +81,7 @@ export interface ProxyParts {
   readonly ticking?: boolean;
 }
 
-export interface Proxy {
+export interface RunningProxy {
   readonly id: string;
   /** By protocol, and `gate`, `health`, `peer`. */
   readonly ports: Readonly<Record<string, number>>;
@@ -97,7 +101,7 @@ const close = (server: Server): Promise<void> =>
     server.close(() => resolve());
   });
 
-export const openProxy = async (parts: ProxyParts): Promise<Proxy> => {
+export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   const { id, network, store, sink, trust, clock, steady, random, digest, log } = parts;
   const limits: Limits = { ...defaultLimits, ...parts.limits };
   const patience = limits.patienceMs;
@@ -106,7 +110,9 @@ export const openProxy = async (parts: ProxyParts): Promise<Proxy> => {
   const ledger = openLedger({ proxy: id, store, sink, clock, random, log });
   const watch = openWatch({ snapshot, sessions, steady, log });
   const failures = openAllowance(limits.failures, steady);
-  const admissions = openAdmissions({ store, snapshot, sessions, ledger, digest, clock, failures, network, patience });
+  const denials = openAllowance(limits.denials, steady);
+  const judges = { store, snapshot, sessions, ledger, failures, denials };
+  const admissions = openAdmissions({ ...judges, digest, clock, log, network, patience });
   const secret = parts.cancelSecret;
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
@@ -152,7 +158,12 @@ export const openProxy = async (parts: ProxyParts): Promise<Proxy> => {
     sessions: sessions.count,
     draining: sessions.draining,
   });
-  await heartbeat.start();
+  try {
+    await heartbeat.start();
+  } catch (thrown) {
+    for (const server of Object.values(servers)) server.close();
+    throw thrown;
+  }
 
   let beatAt = steady.now();
   const tick = async (): Promise<void> => {

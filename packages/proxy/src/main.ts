@@ -1,0 +1,90 @@
+// The proxy's process: settings from the environment, adapters for the ports, one line "ready" when it serves, and a drain on
+// SIGTERM or SIGINT. A second signal ends it at once.
+import { createHash, randomBytes } from "node:crypto";
+import { performance } from "node:perf_hooks";
+import { Logger } from "@aws-lambda-powertools/logger";
+import { openUpstream } from "@sallyport/aws/dial";
+import { openKinds } from "@sallyport/aws/kinds";
+import { loadRoots } from "@sallyport/aws/roots";
+import { openTable } from "@sallyport/aws/table";
+import { readSecret, vaultClient } from "@sallyport/aws/vault";
+import type { Clock, Random } from "@sallyport/core/ports";
+import { protocols } from "@sallyport/wire/protocols";
+import { openFolderSink } from "./folder.ts";
+import { describeError, type Log } from "./log.ts";
+import { makeProxyId, openProxy, type ProxyParts, type RunningProxy } from "./proxy.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { openTrust, readIdentity } from "./trust.ts";
+
+const version = "0.1.0";
+const clock: Clock = { now: Date.now };
+const steady: Clock = { now: () => performance.now() };
+const random: Random = { bytes: (count) => randomBytes(count) };
+const digest = { sha256: (text: string) => createHash("sha256").update(text, "utf8").digest("hex") };
+
+const openLog = (proxy: string): Log => {
+  const logger = new Logger({ serviceName: "sallyport-proxy", persistentKeys: { proxy } });
+  return {
+    info: (message, facts = {}) => logger.info(message, facts),
+    warn: (message, facts = {}) => logger.warn(message, facts),
+    error: (message, facts = {}) => logger.error(message, facts),
+  };
+};
+
+const start = async (id: string, settings: Settings, log: Log): Promise<RunningProxy> => {
+  const [identity, roots, cancelSecret] = await Promise.all([
+    readIdentity(settings.certFile, settings.keyFile),
+    loadRoots(settings.caFile === undefined ? {} : { file: settings.caFile }),
+    readSecret(vaultClient(), settings.cancelSecret),
+  ]);
+  const kinds = openKinds({ clock });
+  const sink = await openFolderSink({ folder: settings.auditDir, proxy: id, clock, bytes: settings.auditBytes });
+  const upstream: ProxyParts["upstream"] = (database, grant) =>
+    openUpstream({
+      database,
+      roots,
+      allow: settings.allow,
+      credential: () => kinds[database.kind].credential(database, grant.dbUser, { user: grant.user }),
+    });
+  const { network, host, plainPorts, gatePort, healthPort, peerPort, peerAddress } = settings;
+  const ports = { host, plainPorts, gatePort, healthPort, peerPort, peerAddress };
+  const store = openTable({ name: settings.table });
+  const trust = openTrust(identity);
+  const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream };
+  return openProxy({ id, network, version, protocols, ...ports, ...world });
+};
+
+const stopOnSignal = (proxy: RunningProxy, settings: Settings, log: Log): void => {
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info("draining", { signal, ...proxy.counts() });
+    proxy.drain(settings.drainMs).then(
+      () => {
+        log.info("drained", proxy.counts());
+        process.exit(0);
+      },
+      (thrown: unknown) => {
+        log.error("the drain failed", describeError(thrown));
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+};
+
+const id = makeProxyId(random);
+const log = openLog(id);
+// one connection's mistake must not end everybody's sessions; it is logged, and the session it belongs to ends by its own limits
+process.on("unhandledRejection", (thrown) => log.error("a promise was left alone", describeError(thrown)));
+try {
+  const settings = readSettings(process.env);
+  const proxy = await start(id, settings, log);
+  stopOnSignal(proxy, settings, log);
+  log.info("ready", { ports: proxy.ports });
+} catch (thrown) {
+  log.error("the proxy can't start", describeError(thrown));
+  process.exit(1);
+}

@@ -1,0 +1,74 @@
+// The proxy's settings, all from the environment and all checked before anything is opened.
+import { Failure } from "@sallyport/core/failure";
+import { defaultNetwork } from "@sallyport/core/network";
+import * as z from "zod";
+
+const Port = z.coerce.number().int().min(0).max(65_535);
+
+const PlainPorts = z
+  .string()
+  .default('{"postgres": 5432}')
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue({ code: "custom", message: "is not JSON" });
+      return z.NEVER;
+    }
+  })
+  .pipe(z.record(z.string(), Port));
+
+export const Settings = z
+  .object({
+    SALLYPORT_TABLE: z.string().min(1),
+    SALLYPORT_NETWORK: z.string().min(1).default(defaultNetwork),
+    SALLYPORT_CERT_FILE: z.string().min(1),
+    SALLYPORT_KEY_FILE: z.string().min(1),
+    SALLYPORT_LISTEN_HOST: z.string().min(1).default("::"),
+    SALLYPORT_PLAIN_PORTS: PlainPorts,
+    SALLYPORT_GATE_PORT: Port.default(7443),
+    SALLYPORT_HEALTH_PORT: Port.default(8080),
+    SALLYPORT_PEER_PORT: Port.default(7444),
+    /** This task's private address, as its peers dial it. */
+    SALLYPORT_PEER_ADDRESS: z.string().min(1),
+    /** The name of the secret that holds the key of the cancels. */
+    SALLYPORT_CANCEL_SECRET: z.string().min(1),
+    SALLYPORT_AUDIT_DIR: z.string().min(1),
+    /** How many bytes of audit may wait to be written. */
+    SALLYPORT_AUDIT_BYTES: z.coerce.number().int().min(65_536).default(67_108_864),
+    SALLYPORT_RDS_CA_FILE: z.string().min(1).optional(),
+    /** CIDRs that may be dialled although no database on AWS is there. */
+    SALLYPORT_UPSTREAM_ALLOW: z
+      .string()
+      .default("")
+      .transform((text) => text.split(",").filter((part) => part.trim() !== "")),
+    SALLYPORT_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(100),
+  })
+  .transform((env) => ({
+    table: env.SALLYPORT_TABLE,
+    network: env.SALLYPORT_NETWORK,
+    certFile: env.SALLYPORT_CERT_FILE,
+    keyFile: env.SALLYPORT_KEY_FILE,
+    host: env.SALLYPORT_LISTEN_HOST,
+    plainPorts: env.SALLYPORT_PLAIN_PORTS,
+    gatePort: env.SALLYPORT_GATE_PORT,
+    healthPort: env.SALLYPORT_HEALTH_PORT,
+    peerPort: env.SALLYPORT_PEER_PORT,
+    peerAddress: env.SALLYPORT_PEER_ADDRESS,
+    cancelSecret: env.SALLYPORT_CANCEL_SECRET,
+    auditDir: env.SALLYPORT_AUDIT_DIR,
+    auditBytes: env.SALLYPORT_AUDIT_BYTES,
+    caFile: env.SALLYPORT_RDS_CA_FILE,
+    allow: env.SALLYPORT_UPSTREAM_ALLOW.map((part) => part.trim()),
+    drainMs: env.SALLYPORT_DRAIN_SECONDS * 1000,
+  }));
+export type Settings = z.infer<typeof Settings>;
+
+/** @throws Failure `invalid` naming the variables that are wrong */
+export const readSettings = (env: Readonly<Record<string, string | undefined>>): Settings => {
+  const parsed = Settings.safeParse(env);
+  if (parsed.success) return parsed.data;
+  throw new Failure("invalid", `the proxy's environment is not complete:\n${z.prettifyError(parsed.error)}`, {
+    hint: "set the variables named; docs/operations.md lists them",
+  });
+};
