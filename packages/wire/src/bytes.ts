@@ -92,16 +92,6 @@ const gone = (socket: Duplex, code: FailureCode): Failure =>
     ? socket.errored
     : new Failure(code, "the connection ended too early", { cause: socket.errored ?? undefined });
 
-const changed = (socket: Duplex): Promise<void> =>
-  new Promise((resolve) => {
-    const events = ["readable", "end", "close", "error"];
-    const done = (): void => {
-      for (const event of events) socket.off(event, done);
-      resolve();
-    };
-    for (const event of events) socket.on(event, done);
-  });
-
 export interface TakeOptions {
   /** What the Failure says when the socket ends first. */
   readonly code?: FailureCode;
@@ -109,29 +99,40 @@ export interface TakeOptions {
   readonly hold?: number;
 }
 
-/** Exactly `count` bytes; what comes behind them stays in the socket. Undefined when it ended before the first. @throws Failure */
-export const takeOrEnd = async (
-  socket: Duplex,
-  count: number,
-  { code = "protocol", hold = Number.POSITIVE_INFINITY }: TakeOptions = {},
-): Promise<Buffer | undefined> => {
-  if (count === 0) return Buffer.alloc(0);
-  for (;;) {
-    if (socket.destroyed) throw gone(socket, code);
-    if (socket.readableLength > hold) throw new Failure("too_large", "too many bytes before the login");
-    const bytes: unknown = socket.read(count);
-    // at its end a stream gives what is left, however little
-    if (Buffer.isBuffer(bytes)) {
-      if (bytes.length === count) return bytes;
-      throw gone(socket, code);
-    }
-    if (socket.readableEnded) {
-      if (socket.errored) throw gone(socket, code);
-      return undefined;
-    }
-    await changed(socket);
+/** The bytes when they are all there, null when the stream ended before the first, undefined when it is too early to tell. */
+const poll = (socket: Duplex, count: number, { code = "protocol", hold }: TakeOptions): Buffer | null | undefined => {
+  if (socket.destroyed) throw gone(socket, code);
+  if (hold !== undefined && socket.readableLength > hold)
+    throw new Failure("too_large", "too many bytes before the login");
+  const bytes: unknown = socket.read(count);
+  // at its end a stream gives what is left, however little
+  if (Buffer.isBuffer(bytes)) {
+    if (bytes.length === count) return bytes;
+    throw gone(socket, code);
   }
+  if (!socket.readableEnded) return undefined;
+  if (socket.errored) throw gone(socket, code);
+  return null;
 };
+
+/** Exactly `count` bytes; what comes behind them stays in the socket. Undefined when it ended before the first. @throws Failure */
+export const takeOrEnd = (socket: Duplex, count: number, options: TakeOptions = {}): Promise<Buffer | undefined> =>
+  new Promise((resolve, reject) => {
+    const events = ["readable", "end", "close", "error"];
+    const attempt = (): void => {
+      try {
+        const bytes = count === 0 ? Buffer.alloc(0) : poll(socket, count, options);
+        if (bytes === undefined) return;
+        resolve(bytes ?? undefined);
+      } catch (thrown) {
+        reject(thrown);
+      }
+      for (const event of events) socket.off(event, attempt);
+    };
+    // one listener for the whole wait: a fresh one is called at once while half a packet is there, and nobody else ever is
+    for (const event of events) socket.on(event, attempt);
+    attempt();
+  });
 
 /** As takeOrEnd, and an end is a Failure. */
 export const take = async (socket: Duplex, count: number, options: TakeOptions = {}): Promise<Buffer> => {
