@@ -28,6 +28,8 @@ type PostgresArrival = Arrival<PostgresClient, Wanted>;
 
 const patience: TakeOptions = { hold: loginLimit };
 const directTls = 0x16;
+/** What such a client must have negotiated, so that bytes meant for another protocol never get here. */
+const directAlpn = "postgresql";
 
 /** One name for a session everywhere: what the client holds is the upstream's pid and our secret. */
 export const cancelKey = (pid: number, key: Buffer): CancelKey => ({
@@ -102,9 +104,9 @@ interface Door {
   speakable: boolean;
 }
 
-const secure = async (door: Door, gate: Gate): Promise<void> => {
+const secure = async (door: Door, gate: Gate, alpn?: string): Promise<void> => {
   door.speakable = false;
-  door.socket = quiet(await gate.secure(door.socket));
+  door.socket = quiet(await gate.secure(door.socket, alpn));
   door.inside = true;
 };
 
@@ -132,7 +134,7 @@ const receive = async (door: Door, gate: Gate): Promise<PostgresArrival> => {
     const first = await takeOrEnd(door.socket, 1);
     if (!first) return { probe: true };
     door.socket.unshift(first);
-    if (first[0] === directTls) await secure(door, gate);
+    if (first[0] === directTls) await secure(door, gate, directAlpn);
   }
   const packet = await open(door, gate);
   if (!packet) return { probe: true };
