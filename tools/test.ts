@@ -2,7 +2,7 @@
 // why, and ends with the line `N passed, N failed, N skipped`. Arguments go on to vitest: `npm test -- test/core`.
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
-import { parseCLI, startVitest, type TestCase, type TestModule } from "vitest/node";
+import { parseCLI, startVitest, type TestCase, type TestModule, type TestSuite } from "vitest/node";
 import { prepare } from "./machine.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -16,6 +16,13 @@ const step = (number: number, title: string): void => {
 /** The full name of a test, with its file in front. */
 const titleOf = (test: TestCase): string => `${test.module.relativeModuleId} > ${test.fullName}`;
 
+/** Why a test did not run: what it said itself, or that the hooks around it failed. */
+const reasonOf = (test: TestCase, note: string | undefined): string => {
+  let group: TestSuite | TestModule = test.parent;
+  while (group.type === "suite" && group.errors().length === 0) group = group.parent;
+  return note ?? (group.errors().length > 0 ? "what it builds on failed, see above" : "no reason given");
+};
+
 interface Tally {
   passed: number;
   failed: number;
@@ -28,7 +35,7 @@ const add = (tally: Tally, module: TestModule): void => {
   for (const test of module.children.allTests()) {
     const result = test.result();
     if (result.state === "passed") tally.passed += 1;
-    else if (result.state === "skipped") tally.skipped.push(`${titleOf(test)}: ${result.note ?? "no reason given"}`);
+    else if (result.state === "skipped") tally.skipped.push(`${titleOf(test)}: ${reasonOf(test, result.note)}`);
     else tally.failed += 1;
   }
 };
