@@ -9,7 +9,9 @@ interface Call {
   readonly input: unknown;
   readonly token: string | undefined;
 }
-export type Answers = { [R in RouteName]?: (input: Input<R>, token: string | undefined) => Output<R> };
+export type Answers = {
+  [R in RouteName]?: (input: Input<R>, token: string | undefined) => Output<R> | Promise<Output<R>>;
+};
 
 export interface Api {
   readonly url: string;
@@ -52,7 +54,7 @@ export const serveApi = async (answers: Answers): Promise<Api> => {
     if (!checked.success) throw new Failure("invalid", checked.error.message);
     const say = answers[name] as ((input: unknown, token: string | undefined) => unknown) | undefined;
     if (!say) throw new Failure("unsupported", `the test has no answer for ${name}`);
-    return routes[name].output.parse(say(input, token));
+    return routes[name].output.parse(await say(input, token));
   };
   const server = createServer((request, response) => {
     answer(request).then(

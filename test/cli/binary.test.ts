@@ -196,14 +196,6 @@ describe("init", () => {
       1,
       /boom/,
     ],
-    [
-      "a function that denies",
-      200,
-      { "x-amz-function-error": "Unhandled" },
-      { errorMessage: "no", errorType: "denied" },
-      3,
-      /no/,
-    ],
     ["another function", 200, {}, { hello: 1 }, 1, /something else than an invite/],
     ["an empty answer", 200, {}, null, 1, /something else than an invite/],
   ])("explains %s", async (_, http, headers, body, expected, words) => {

@@ -2,7 +2,7 @@
 // may invoke the bootstrap function may do this. Credentials and region come from the AWS SDK's usual places.
 import { describeIssues } from "@sallyport/client/request";
 import { InviteAnswer } from "@sallyport/core/api";
-import { Failure, type FailureCode, failureCodes } from "@sallyport/core/failure";
+import { Failure, type FailureCode } from "@sallyport/core/failure";
 import type { Command } from "commander";
 import * as z from "zod";
 import type { Context } from "../context.ts";
@@ -15,8 +15,7 @@ const standardFunction = "sallyport-production-bootstrap";
 
 const BootstrapAnswer = InviteAnswer.extend({ api: z.string().optional() });
 const BootstrapError = z.object({
-  errorType: z.string().optional(),
-  errorMessage: z.string().default("the bootstrap function failed"),
+  errorMessage: z.string().catch("it did not say why"),
 });
 
 interface Options {
@@ -42,8 +41,6 @@ const explain = (name: string, thrown: unknown): Failure => {
   });
 };
 
-const isCode = (code: string): code is FailureCode => failureCodes.some((known) => known === code);
-
 const invoke = async (name: string, payload: unknown): Promise<unknown> => {
   // half a second to load, and needed here alone
   const { InvokeCommand, LambdaClient } = await import("@aws-sdk/client-lambda");
@@ -52,10 +49,8 @@ const invoke = async (name: string, payload: unknown): Promise<unknown> => {
     const answer = await client.send(new InvokeCommand({ FunctionName: name, Payload: JSON.stringify(payload) }));
     const body: unknown = JSON.parse(Buffer.from(answer.Payload ?? []).toString() || "null");
     if (!answer.FunctionError) return body;
-    const { errorType = "", errorMessage } = BootstrapError.catch({ errorMessage: "it failed" }).parse(body);
-    throw new Failure(isCode(errorType) ? errorType : "internal", `${name}: ${errorMessage}`, {
-      hint: "its log says more",
-    });
+    const { errorMessage } = BootstrapError.parse(body ?? {});
+    throw new Failure("unavailable", `${name} failed: ${errorMessage}`, { hint: "its log says more" });
   } catch (thrown) {
     throw thrown instanceof Failure ? thrown : explain(name, thrown);
   } finally {
