@@ -204,8 +204,9 @@ describe("dialling", () => {
     const arrived = once(server, "connection");
     const { socket } = await upstreamAt(port).tcp();
     const [far] = (await arrived) as [Socket];
+    const closed = new Promise<void>((resolve) => socket.once("close", resolve));
     far.resetAndDestroy();
-    await once(socket, "close");
+    await closed;
     expect(socket.destroyed).toBe(true);
   });
 });

@@ -1,18 +1,28 @@
-// Discovery: what a discovery_config asks for, and what must be written and removed after a listing. Names and labels are
-// made here, so that every kind makes them alike.
+// Discovery: what discovery_config and db resources ask for, and the job that makes the table say what AWS says.
+// Rules: one failing listing never blocks another; nothing is removed after a listing that did not see everything, or while
+// a resource that might ask for it can't be read; a database is written only when it changed, with the epoch's step.
 import * as z from "zod";
-import { type KindName, kindNames, kinds } from "./database.ts";
+import type { RunLine } from "./api.ts";
+import { type Apply, openCatalog } from "./catalog.ts";
+import { type KindName, kinds as kindFacts, kindNames } from "./database.ts";
+import { fromItem, keys, toItem, walk } from "./family.ts";
+import type { Kinds } from "./kind.ts";
+import { compileSelector } from "./label.ts";
+import { gather, type Wanted } from "./listing.ts";
+import { Name } from "./name.ts";
+import type { Clock, Random, Store } from "./ports.ts";
 
-const matchers = [...new Set(kindNames.map((kind) => kinds[kind].matcher))];
+const matchers = [...new Set(kindNames.map((kind) => kindFacts[kind].matcher))];
 const TagSelector = z
   .record(z.string().min(1).max(128), z.union([z.string(), z.array(z.string())]))
   .transform((tags) =>
     Object.fromEntries(Object.entries(tags).map(([key, value]) => [key, typeof value === "string" ? [value] : value])),
   );
+const Region = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/);
 
 export const Matcher = z.strictObject({
   types: z.array(z.enum(matchers)).min(1),
-  regions: z.array(z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/)).min(1),
+  regions: z.array(Region).min(1),
   tags: TagSelector.default({ "*": ["*"] }),
   assume_role_arn: z
     .string()
@@ -32,5 +42,117 @@ export const DiscoveryConfig = z.object({
 });
 export type DiscoveryConfig = z.infer<typeof DiscoveryConfig>;
 
+/** A `db` resource as it is kept: it names an AWS object, whose endpoint comes from AWS. */
+export const DynamicDatabase = z.object({
+  name: Name,
+  kind: z.enum(kindNames),
+  account: z.string().regex(/^\d{12}$/),
+  region: Region,
+  identifier: z.string().min(1).max(255),
+  labels: z.record(z.string(), z.string()).default({}),
+  description: z.string().max(500).default(""),
+});
+export type DynamicDatabase = z.infer<typeof DynamicDatabase>;
+
 /** The kinds a matcher type stands for. */
-export const kindsOf = (type: string): readonly KindName[] => kindNames.filter((kind) => kinds[kind].matcher === type);
+export const kindsOf = (type: string): readonly KindName[] =>
+  kindNames.filter((kind) => kindFacts[kind].matcher === type);
+
+export interface Discovery {
+  readonly store: Store;
+  readonly kinds: Kinds;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Says what would be written and removed, and writes nothing. */
+  readonly dryRun?: boolean;
+  /** Who started it, for the audit. */
+  readonly actor?: string;
+}
+
+/** Names a listing: the key of its Run item, and what a database it found is `foundBy`. */
+const listingKey = (kind: KindName, region: string, roleArn?: string): string =>
+  `${kind}/${region}/${roleArn ?? "self"}`;
+
+interface Asked {
+  readonly wanted: readonly Wanted[];
+  readonly dynamic: ReadonlySet<string>;
+  /** Resources that can't be read, by their name. */
+  readonly broken: readonly { readonly listing: string; readonly error: string }[];
+}
+
+type Draft = { -readonly [Member in keyof Wanted]: Wanted[Member] };
+
+/** What all resources together ask for, one listing per kind, region and role. */
+const readAsked = async (store: Store): Promise<Asked> => {
+  const wanted = new Map<string, Draft>();
+  const broken: { listing: string; error: string }[] = [];
+  const want = (kind: KindName, region: string, roleArn?: string, externalId?: string) => {
+    const key = listingKey(kind, region, roleArn);
+    const known = wanted.get(key);
+    if (known) {
+      if (known.assume?.externalId === externalId) return known;
+      known.warnings = [...known.warnings, `${roleArn} is named with two external ids: the first is used`];
+      return known;
+    }
+    const assume =
+      roleArn === undefined ? {} : { assume: { roleArn, ...(externalId !== undefined && { externalId }) } };
+    const fresh: Draft = { key, kind, region, ...assume, selectors: [], dynamic: [], warnings: [] };
+    wanted.set(key, fresh);
+    return fresh;
+  };
+  const attempt = (listing: string, read: () => void): void => {
+    try {
+      read();
+    } catch (thrown) {
+      broken.push({ listing, error: thrown instanceof Error ? thrown.message : "can't be read" });
+    }
+  };
+  for await (const item of walk(store, keys.discoveryConfig("").pk))
+    attempt(`discovery_config/${item.sk}`, () => {
+      const matchers = fromItem(DiscoveryConfig, item).spec.aws.map((matcher) => ({
+        ...matcher,
+        selects: compileSelector(matcher.tags),
+      }));
+      for (const { types, regions, assume_role_arn: role, external_id: externalId, selects } of matchers)
+        for (const kind of types.flatMap(kindsOf))
+          for (const region of regions) {
+            const listing = want(kind, region, role, externalId);
+            listing.selectors = [...listing.selectors, selects];
+          }
+    });
+  const dynamic = new Set<string>();
+  for await (const item of walk(store, keys.dynamicDatabase("").pk))
+    attempt(`db/${item.sk}`, () => {
+      const database = fromItem(DynamicDatabase, item);
+      dynamic.add(database.name);
+      const { kind, account, region } = database;
+      const through = [...wanted.values()].find(
+        (listing) => listing.kind === kind && listing.region === region && accountOf(listing) === account,
+      );
+      const listing = through ?? want(kind, region);
+      listing.dynamic = [...listing.dynamic, database];
+    });
+  return { wanted: [...wanted.values()], dynamic, broken };
+};
+
+const accountOf = ({ assume }: Wanted): string | undefined => assume?.roleArn.split(":")[4];
+
+/** Lists everything that is asked for and brings the table in line. @throws Failure only when the table can't be read at all */
+export const discover = async (job: Discovery): Promise<RunLine[]> => {
+  const { store, kinds, clock } = job;
+  const asked = await readAsked(store);
+  const [catalog, seen] = await Promise.all([
+    openCatalog(store),
+    Promise.all(asked.wanted.map((wanted) => gather(kinds[wanted.kind], wanted))),
+  ]);
+  const apply: Apply = { ...job, actor: job.actor ?? "discover", mayRemove: asked.broken.length === 0 };
+  const lines = await catalog.bringInLine(seen, asked.dynamic, apply);
+  for (const { listing, error } of asked.broken) {
+    const nothing = { found: 0, written: [], removed: [], warnings: [] };
+    lines.push({ line: { listing, at: clock.now(), complete: false, ...nothing, error }, misses: {} });
+  }
+  if (!job.dryRun)
+    for (const { line, misses } of lines)
+      await store.write({ put: toItem(keys.run("discovery", line.listing), { ...line, misses }) });
+  return lines.map(({ line }) => line);
+};

@@ -1,20 +1,44 @@
 // What a kind of AWS database must be able to do: be found and be logged in to. One file per kind in packages/aws/kinds.
-
+// A kind says what AWS says; which of it becomes a Database, and its name and labels, is made from that in core, alike for all.
 import type { Credential } from "./credential.ts";
-import type { Assumed, Database, KindName } from "./database.ts";
-import type { LabelSelector } from "./label.ts";
+import type { Assumed, Database, Endpoint, KindName } from "./database.ts";
+import type { Labels } from "./label.ts";
 
-/** Where a listing looks: one region, as ourselves or through an assumed role, for objects whose tags match one of the selectors. */
+/** Where a listing looks: one region, as ourselves or through an assumed role. Everything there is listed, whatever its tags. */
 export interface Listing {
   readonly region: string;
   readonly assume?: Assumed;
-  readonly tags: readonly LabelSelector[];
+}
+
+/** One endpoint of one AWS object, as AWS tells of it. */
+export interface Sighting
+  extends Pick<
+    Database,
+    "protocol" | "arn" | "partition" | "account" | "region" | "identifier" | "resourceId" | "status"
+  > {
+  readonly engine: string;
+  readonly engineVersion: string;
+  /** `instance`, `primary`, `reader`, …: tells the endpoints of one object apart. */
+  readonly endpointType: string;
+  /** What an endpoint beside the main one adds to the name: `reader`. */
+  readonly suffix?: string;
+  /** AWS's own word for its state, lower-case. */
+  readonly state: string;
+  /** Why it is not available and what mends it. */
+  readonly reason?: string;
+  readonly tags: Labels;
+  readonly vpcId?: string;
+  /** Absent while AWS gives none, or one that is not the service's: then the last one known stays. */
+  readonly endpoint?: Endpoint;
+  readonly signFor?: NonNullable<Database["signFor"]>;
 }
 
 /** One page of a listing. Warnings are for the run's record: a tag list that may not be read, an unknown status. */
 export interface Found {
-  readonly databases: readonly Omit<Database, "foundBy" | "origin" | "network">[];
+  readonly sightings: readonly Sighting[];
   readonly warnings: readonly string[];
+  /** Nobody was there to ask (a region without the service): no error, but nothing may be removed after it. */
+  readonly incomplete?: true;
 }
 
 /** Who a credential is for: the session name in another account's CloudTrail. */

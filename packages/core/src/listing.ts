@@ -1,0 +1,132 @@
+// One listing of a discovery run: asks a kind for everything in one place and makes of it what the resources ask for.
+import type { Assumed, Database, Endpoint, KindName } from "./database.ts";
+import type { DynamicDatabase } from "./discovery.ts";
+import { toFailure } from "./failure.ts";
+import type { Kind, Sighting } from "./kind.ts";
+import type { Labels } from "./label.ts";
+import { labelsOf, namesOf } from "./naming.ts";
+import { defaultNetwork } from "./network.ts";
+
+/** What is asked of one listing. */
+export interface Wanted {
+  readonly key: string;
+  readonly kind: KindName;
+  readonly region: string;
+  readonly assume?: Assumed;
+  /** Does an object with these tags count? Any one of them is enough. */
+  readonly selectors: readonly ((tags: Labels) => boolean)[];
+  /** Objects that count by their name, whatever their tags. */
+  readonly dynamic: readonly DynamicDatabase[];
+  readonly warnings: readonly string[];
+}
+
+/** A database to be, before it is settled which of its names it gets. */
+export interface Candidate {
+  /** Stays the same as long as it is the same thing: an endpoint of an AWS object, or of a `db` resource. */
+  readonly identity: string;
+  readonly names: readonly string[];
+  readonly database: Omit<Database, "name" | "endpoint"> & { readonly endpoint?: Endpoint };
+}
+
+export interface Seen {
+  readonly key: string;
+  readonly candidates: readonly Candidate[];
+  readonly warnings: readonly string[];
+  /** Nothing was overlooked: what is not among the candidates is not there. */
+  readonly complete: boolean;
+  readonly error?: string;
+}
+
+/** Of a stored database, the identity that its candidate would have. */
+export const identityOf = ({
+  origin,
+  name,
+  arn,
+  labels,
+}: Pick<Database, "origin" | "name" | "arn" | "labels">): string =>
+  origin === "dynamic" ? `db ${name}` : `${arn} ${labels["endpoint-type"]}`;
+
+/** Never rejects: a listing that fails says so, with what it found until then. */
+export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
+  const candidates: Candidate[] = [];
+  const warnings: string[] = [...wanted.warnings];
+  const found = new Set<string>();
+  const { key, region, assume } = wanted;
+  try {
+    let complete = true;
+    for await (const page of kind.discover({ region, ...(assume && { assume }) })) {
+      warnings.push(...page.warnings);
+      if (page.incomplete) complete = false;
+      for (const sighting of page.sightings) {
+        if (wanted.selectors.some((selects) => selects(sighting.tags))) {
+          const { names, warnings: unnamed } = namesOf(kind.name, sighting);
+          warnings.push(...unnamed);
+          candidates.push(candidateOf(wanted, sighting, { origin: "cloud", names }));
+        }
+        for (const resource of wanted.dynamic.filter((one) => isNamedBy(sighting, one))) {
+          found.add(resource.name);
+          candidates.push(dynamicOf(wanted, sighting, resource));
+        }
+      }
+    }
+    const missing = wanted.dynamic.filter(({ name }) => complete && !found.has(name));
+    warnings.push(
+      ...missing.map(
+        (one) => `db ${one.name}: there is no ${one.kind} ${one.identifier} in ${one.account} ${one.region}`,
+      ),
+    );
+    return { key, candidates, warnings, complete };
+  } catch (thrown) {
+    const { message, hint } = toFailure(thrown);
+    return { key, candidates, warnings, complete: false, error: hint === undefined ? message : `${message}\n${hint}` };
+  }
+};
+
+const isNamedBy = (sighting: Sighting, { account, identifier }: DynamicDatabase): boolean =>
+  sighting.account === account && sighting.identifier.toLowerCase() === identifier.toLowerCase();
+
+const dynamicOf = (wanted: Wanted, sighting: Sighting, { name, labels, description }: DynamicDatabase): Candidate => {
+  const whole = sighting.suffix === undefined ? name : `${name}-${sighting.suffix}`;
+  return candidateOf(wanted, sighting, { origin: "dynamic", names: [whole], labels, description });
+};
+
+const candidateOf = (
+  { kind, key, assume }: Wanted,
+  sighting: Sighting,
+  given: {
+    readonly origin: "cloud" | "dynamic";
+    readonly names: readonly string[];
+    readonly labels?: Labels;
+    readonly description?: string;
+  },
+): Candidate => {
+  const { origin, names, description = "" } = given;
+  const labels = labelsOf(kind, sighting, origin, given.labels);
+  const { protocol, status, reason, arn, partition, account, region, identifier, resourceId } = sighting;
+  const { signFor, vpcId, endpoint } = sighting;
+  return {
+    names,
+    identity: identityOf({ origin, name: names[0] ?? "", arn, labels }),
+    database: {
+      kind,
+      protocol,
+      description,
+      labels,
+      status,
+      ...(reason !== undefined && { reason }),
+      arn,
+      partition,
+      account,
+      region,
+      identifier,
+      resourceId,
+      ...(endpoint && { endpoint }),
+      ...(signFor && { signFor }),
+      ...(vpcId !== undefined && { vpcId }),
+      network: defaultNetwork,
+      ...(assume && { assume }),
+      origin,
+      foundBy: key,
+    },
+  };
+};

@@ -1,0 +1,477 @@
+import { AuditEvent } from "@sallyport/core/audit";
+import { Database } from "@sallyport/core/database";
+import { type Discovery, discover } from "@sallyport/core/discovery";
+import { epochOf } from "@sallyport/core/epoch";
+import { Failure } from "@sallyport/core/failure";
+import { keys, read, readAll, toItem } from "@sallyport/core/family";
+import { beforeEach, describe, expect, it } from "vitest";
+import { makeSighting, openFakeKinds, type World } from "../fakes/kinds.ts";
+import { type FakeStore, openFakeStore } from "../fakes/store.ts";
+import { makeDatabase, now } from "./make.ts";
+
+let store: FakeStore;
+let world: World;
+let at: number;
+beforeEach(() => {
+  store = openFakeStore();
+  world = new Map();
+  at = now;
+});
+
+let noise = 0;
+const random = { bytes: (count: number) => Uint8Array.from({ length: count }, () => noise++ % 256) };
+const run = (more: Partial<Discovery> = {}) =>
+  discover({ store, kinds: openFakeKinds(world), clock: { now: () => at++ }, random, ...more });
+const configure = (name: string, ...aws: object[]) =>
+  store.write({
+    put: toItem(keys.discoveryConfig(name), { name, spec: { aws }, createdAt: 1, createdBy: "root", revision: 1 }),
+  });
+const ask = (name: string, more: object = {}) =>
+  store.write({
+    put: toItem(keys.dynamicDatabase(name), {
+      name,
+      kind: "rds",
+      account: "111122223333",
+      region: "eu-west-1",
+      identifier: "orders",
+      ...more,
+    }),
+  });
+const everything = { types: ["rds"], regions: ["eu-west-1"] };
+const here = "rds/eu-west-1/self";
+const see = (...names: string[]) => world.set(here, [{ sightings: names.map((name) => makeSighting(name)) }]);
+const names = async () => (await readAll(store, Database, "database#")).map(({ name }) => name);
+const full = (name: string) => `${name}-rds-eu-west-1-111122223333`;
+const epoch = async () => epochOf(await store.get(keys.epoch()));
+const events = () =>
+  store
+    .items()
+    .filter(({ pk }) => pk.startsWith("event#"))
+    .map((item) => AuditEvent.parse(item));
+const lineOf = (lines: Awaited<ReturnType<typeof run>>, listing: string) =>
+  lines.find((line) => line.listing === listing);
+
+describe("discovery", () => {
+  it("writes what it finds, with an event and the epoch's step each, and a Run item", async () => {
+    await configure("all", everything);
+    see("orders", "billing");
+    const lines = await run({ actor: "ana" });
+    expect(lineOf(lines, here)).toMatchObject({
+      complete: true,
+      found: 2,
+      written: [full("orders"), full("billing")],
+      removed: [],
+      warnings: [],
+    });
+    expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({
+      identifier: "orders",
+      origin: "cloud",
+      network: "default",
+      foundBy: here,
+      labels: { "sallyport/kind": "rds", "endpoint-type": "instance" },
+    });
+    expect(await epoch()).toBe(2);
+    expect(events()).toMatchObject([
+      { name: "database.change", actor: "ana" },
+      { name: "database.change", actor: "ana" },
+    ]);
+    expect(await store.get(keys.run("discovery", here))).toMatchObject({ listing: here, complete: true, misses: {} });
+  });
+
+  it("writes a database only when it changed, and the epoch moves only then", async () => {
+    await configure("all", everything);
+    see("orders", "billing");
+    await run();
+    const [epochBefore, countBefore] = [await epoch(), events().length];
+    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
+    expect([await epoch(), events().length]).toEqual([epochBefore, countBefore]);
+    world.set(here, [
+      { sightings: [makeSighting("orders", { status: "unavailable", state: "stopped", reason: "it is stopped" })] },
+      { sightings: [makeSighting("billing")] },
+    ]);
+    expect((await run()).flatMap(({ written }) => written)).toEqual([full("orders")]);
+    expect(await epoch()).toBe(epochBefore + 1);
+    const change = events().find(({ details }) => details["changed"]);
+    expect([...(change?.details["changed"] as string[])].sort()).toEqual(["labels", "reason", "status"]);
+  });
+
+  it("takes only what a matcher's tags select, and an empty selector selects nothing", async () => {
+    await configure(
+      "dev",
+      { ...everything, tags: { env: ["dev", "staging"] } },
+      { ...everything, tags: { team: "shop" } },
+    );
+    await configure("none", { ...everything, tags: {} });
+    world.set(here, [
+      {
+        sightings: [
+          makeSighting("a", { tags: { env: "dev" } }),
+          makeSighting("b", { tags: { env: "prod", team: "shop" } }),
+          makeSighting("c", { tags: { env: "prod" } }),
+          makeSighting("d"),
+        ],
+      },
+    ]);
+    await run();
+    expect(await names()).toEqual([full("a"), full("b")]);
+  });
+
+  it("S-07 a matcher's tags are the tags alone: a derived label selects nothing", async () => {
+    await configure("x", { ...everything, tags: { "account-id": "111122223333" } });
+    see("orders");
+    await run();
+    expect(await names()).toEqual([]);
+  });
+
+  it("asks each kind, region and role once, whatever the number of matchers", async () => {
+    const role = "arn:aws:iam::444455556666:role/reach";
+    await configure("a", everything, { ...everything, regions: ["eu-west-1", "us-east-1"] });
+    await configure("b", { ...everything, assume_role_arn: role, external_id: "ext" });
+    const kinds = openFakeKinds(world);
+    await run({ kinds });
+    const assume = { roleArn: role, externalId: "ext" };
+    expect(kinds.asked).toHaveLength(6);
+    expect(kinds.asked).toEqual(expect.arrayContaining([{ region: "us-east-1" }, { region: "eu-west-1", assume }]));
+  });
+
+  it("a dry run says what it would do and writes nothing", async () => {
+    await configure("all", everything);
+    see("orders");
+    const before = store.items();
+    expect((await run({ dryRun: true })).flatMap(({ written }) => written)).toEqual([full("orders")]);
+    expect(store.items()).toEqual(before);
+  });
+
+  it("fails when the table can't be read, and touches nothing", async () => {
+    await configure("all", everything);
+    see("orders");
+    store.fault.break();
+    await expect(run()).rejects.toMatchObject({ code: "unavailable" });
+    store.fault.mend();
+    expect(await names()).toEqual([]);
+  });
+
+  it("a database that can't be written is told of, and the others are", async () => {
+    await configure("all", everything);
+    see("orders", "billing");
+    store.fault.breakWhen((change) => "put" in change && change.put.sk === full("orders"));
+    const line = lineOf(await run(), here);
+    expect(line).toMatchObject({ written: [full("billing")], error: expect.stringContaining(full("orders")) });
+    expect(await epoch()).toBe(1);
+  });
+});
+
+describe("removal", () => {
+  beforeEach(async () => {
+    await configure("all", everything);
+    see("orders", "billing");
+    await run();
+    see("billing");
+  });
+
+  it("comes after two complete listings in a row that did not see it", async () => {
+    expect((await run()).flatMap(({ removed }) => removed)).toEqual([]);
+    expect(await names()).toContain(full("orders"));
+    const before = await epoch();
+    expect((await run()).flatMap(({ removed }) => removed)).toEqual([full("orders")]);
+    expect(await names()).toEqual([full("billing")]);
+    expect(await epoch()).toBe(before + 1);
+    expect(events().at(-1)).toMatchObject({ name: "database.remove", details: { database: full("orders") } });
+  });
+
+  it("does not come when it was seen in between", async () => {
+    await run();
+    see("orders", "billing");
+    await run();
+    see("billing");
+    await run();
+    expect(await names()).toContain(full("orders"));
+  });
+
+  it.each([
+    ["a listing that fails at once", () => [new Failure("unavailable", "throttled")]],
+    [
+      "a listing whose second page fails",
+      () => [{ sightings: [makeSighting("billing")] }, new Failure("denied", "no")],
+    ],
+    ["a region where nobody was there to ask", () => [{ incomplete: true as const, warnings: ["no rds here"] }]],
+  ])("never comes after %s", async (_, pages) => {
+    world.set(here, pages());
+    for (let count = 0; count < 4; count++)
+      expect(lineOf(await run(), here)).toMatchObject({ complete: false, removed: [] });
+    expect(await names()).toEqual([full("billing"), full("orders")]);
+    see("billing");
+    await run();
+    expect(await names()).toContain(full("orders"));
+  });
+
+  it("a failed listing between two that miss it does not make a third", async () => {
+    await run();
+    world.set(here, [new Failure("unavailable", "throttled")]);
+    await run();
+    expect(await names()).toContain(full("orders"));
+    see("billing");
+    await run();
+    expect(await names()).toEqual([full("billing")]);
+  });
+
+  it("what a failing listing did see is written, and other listings are not held up", async () => {
+    await configure("more", { ...everything, regions: ["us-east-1"] });
+    world.set(here, [
+      { sightings: [makeSighting("fresh")] },
+      new Failure("unavailable", "throttled", { hint: "wait" }),
+    ]);
+    world.set("rds/us-east-1/self", [{ sightings: [makeSighting("far", { region: "us-east-1" })] }]);
+    const lines = await run();
+    expect(lineOf(lines, here)).toMatchObject({ complete: false, error: "throttled\nwait", written: [full("fresh")] });
+    expect(lineOf(lines, "rds/us-east-1/self")).toMatchObject({ complete: true, found: 1 });
+    expect(await names()).toHaveLength(4);
+  });
+
+  it("comes at once for what no resource asks for any more", async () => {
+    await store.write({ remove: keys.discoveryConfig("all") });
+    expect((await run()).flatMap(({ removed }) => removed).sort()).toEqual([full("billing"), full("orders")]);
+    expect(await names()).toEqual([]);
+  });
+
+  it("does not come at all while a resource can't be read", async () => {
+    await store.write({ put: toItem(keys.discoveryConfig("broken"), { name: "broken", spec: { aws: "nothing" } }) });
+    const lines = [await run(), await run(), await run()].flat();
+    expect(lines.filter(({ listing }) => listing === "discovery_config/broken")).toHaveLength(3);
+    expect(lineOf(lines, "discovery_config/broken")).toMatchObject({ complete: false, error: expect.any(String) });
+    await store.write({ remove: keys.discoveryConfig("all") });
+    await run();
+    expect(await names()).toEqual([full("billing"), full("orders")]);
+  });
+
+  it("a matcher that does not compile counts as one that can't be read", async () => {
+    await configure("broken", { ...everything, tags: { env: "^(?=x)$" } });
+    const lines = [await run(), await run()].flat();
+    expect(lineOf(lines, "discovery_config/broken")?.error).toContain("not a regular expression");
+    expect(await names()).toContain(full("orders"));
+  });
+
+  it("is left to the listing that found it", async () => {
+    await store.write({
+      put: toItem(keys.database("other"), makeDatabase({ name: "other", foundBy: "rds/us-east-1/self" })),
+    });
+    await configure("far", { ...everything, regions: ["us-east-1"] });
+    world.set("rds/us-east-1/self", [new Failure("unavailable", "down")]);
+    await run();
+    await run();
+    expect(await names()).toEqual([full("billing"), "other"]);
+  });
+
+  it("a second run at the same time changes nothing twice", async () => {
+    await run();
+    const both = await Promise.all([run(), run()]);
+    expect(both.flat().flatMap(({ removed }) => removed)).toEqual([full("orders")]);
+    expect(both.flat().flatMap(({ warnings }) => warnings)).toEqual([
+      `${full("orders")} was changed by another run meanwhile`,
+    ]);
+  });
+});
+
+describe("S-06 names", () => {
+  const tagged = (identifier: string, name: string, over = {}) =>
+    makeSighting(identifier, { tags: { SallyportDatabaseName: name }, ...over });
+
+  it("stay with the first that had one; another gets region and account", async () => {
+    await configure("all", { ...everything, regions: ["eu-west-1", "us-east-1"] });
+    world.set("rds/us-east-1/self", [{ sightings: [tagged("zeta", "orders", { region: "us-east-1" })] }]);
+    await run();
+    world.set(here, [{ sightings: [tagged("alpha", "orders")] }]);
+    await run();
+    expect((await read(store, Database, keys.database("orders")))?.identifier).toBe("zeta");
+    expect((await read(store, Database, keys.database("orders-eu-west-1-111122223333")))?.identifier).toBe("alpha");
+    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
+  });
+
+  it("do not move on when the first is gone", async () => {
+    await configure("all", everything);
+    world.set(here, [{ sightings: [tagged("a", "orders"), tagged("b", "orders")] }]);
+    await run();
+    world.set(here, [{ sightings: [tagged("b", "orders")] }]);
+    for (let count = 0; count < 4; count++) await run();
+    expect(await names()).toEqual(["orders-eu-west-1-111122223333"]);
+  });
+
+  it("that are taken, all of them, leave a database out, with a warning", async () => {
+    await configure("all", everything);
+    world.set(here, [{ sightings: [makeSighting("orders"), makeSighting("orders-rds")] }]);
+    const line = lineOf(await run(), here);
+    expect(line?.written).toEqual([full("orders")]);
+    expect(line?.warnings).toEqual([expect.stringContaining("db:orders-rds is not registered")]);
+    world.set(here, [{ sightings: [makeSighting("orders-rds"), makeSighting("orders")] }]);
+    expect(lineOf(await run(), here)?.written).toEqual([]);
+    expect((await read(store, Database, keys.database(full("orders"))))?.identifier).toBe("orders");
+  });
+
+  it("a tag can't take the name of another database, which stays what it was", async () => {
+    await configure("all", everything);
+    see("orders");
+    await run();
+    world.set(here, [{ sightings: [tagged("evil", full("orders")), makeSighting("orders")] }]);
+    await run();
+    expect((await read(store, Database, keys.database(full("orders"))))?.identifier).toBe("orders");
+  });
+
+  it("a renamed database has its new name at once and loses the old one after two listings", async () => {
+    await configure("all", everything);
+    see("orders");
+    await run();
+    world.set(here, [{ sightings: [tagged("orders", "shop")] }]);
+    await run();
+    expect(await names()).toEqual([full("orders"), "shop"]);
+    await run();
+    expect(await names()).toEqual(["shop"]);
+  });
+
+  it("the same object seen by two listings is one database, of the listing that has it", async () => {
+    const role = "arn:aws:iam::111122223333:role/reach";
+    await configure("all", everything);
+    see("orders");
+    await run();
+    await configure("a", { ...everything, assume_role_arn: role });
+    world.set(`rds/eu-west-1/${role}`, [{ sightings: [makeSighting("orders")] }]);
+    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
+    await store.write({ remove: keys.discoveryConfig("all") });
+    await run();
+    expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({
+      foundBy: `rds/eu-west-1/${role}`,
+      assume: { roleArn: role },
+    });
+  });
+});
+
+describe("a database without an endpoint", () => {
+  it("keeps the one that was known, and its state is told", async () => {
+    await configure("all", everything);
+    see("orders");
+    await run();
+    const { endpoint, ...bare } = makeSighting("orders", {
+      status: "unavailable",
+      state: "creating",
+      reason: "it is creating",
+    });
+    world.set(here, [{ sightings: [bare] }]);
+    for (let count = 0; count < 3; count++) await run();
+    expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({
+      endpoint,
+      status: "unavailable",
+    });
+  });
+
+  it("is not registered before it has one", async () => {
+    await configure("all", everything);
+    const { endpoint, ...bare } = makeSighting("orders", {
+      status: "unavailable",
+      state: "creating",
+      reason: "it is creating",
+    });
+    expect(endpoint).toBeDefined();
+    world.set(here, [{ sightings: [bare] }]);
+    expect(lineOf(await run(), here)).toMatchObject({
+      written: [],
+      warnings: [`${full("orders")} is not registered: it is creating`],
+    });
+  });
+});
+
+describe("db resources", () => {
+  it("make a database of what AWS says, whatever its tags, with labels and a description", async () => {
+    await ask("shop", { labels: { env: "prod", region: "mars" }, description: "the shop", identifier: "ORDERS" });
+    see("orders", "billing");
+    await run();
+    expect(await names()).toEqual(["shop"]);
+    expect(await read(store, Database, keys.database("shop"))).toMatchObject({
+      origin: "dynamic",
+      description: "the shop",
+      labels: { env: "prod", region: "eu-west-1", "sallyport/origin": "dynamic" },
+      endpoint: { host: "orders.abc.eu-west-1.rds.amazonaws.com" },
+    });
+  });
+
+  it("name all endpoints of what they name, beside what discovery finds by itself", async () => {
+    await configure("all", everything);
+    await ask("shop", { kind: "aurora" });
+    const cluster = { arn: "arn:aws:rds:eu-west-1:111122223333:cluster:orders" };
+    world.set("aurora/eu-west-1/self", [
+      {
+        sightings: [
+          makeSighting("orders", { ...cluster, endpointType: "primary" }),
+          makeSighting("orders", { ...cluster, endpointType: "reader", suffix: "reader" }),
+        ],
+      },
+    ]);
+    await run();
+    expect(await names()).toEqual([
+      "orders-rds-aurora-eu-west-1-111122223333",
+      "orders-reader-rds-aurora-eu-west-1-111122223333",
+      "shop",
+      "shop-reader",
+    ]);
+  });
+
+  it("look through the role of the account they name", async () => {
+    const role = "arn:aws:iam::444455556666:role/reach";
+    await configure("a", { ...everything, tags: { env: "dev" }, assume_role_arn: role });
+    await ask("theirs", { account: "444455556666" });
+    world.set(`rds/eu-west-1/${role}`, [{ sightings: [makeSighting("orders", { account: "444455556666" })] }]);
+    see("orders");
+    await run();
+    expect(await readAll(store, Database, "database#")).toMatchObject([{ name: "theirs", account: "444455556666" }]);
+  });
+
+  it("that name nothing are told of; their database goes after two listings", async () => {
+    await ask("shop");
+    see("orders");
+    await run();
+    see();
+    expect(lineOf(await run(), here)?.warnings).toEqual(["db shop: there is no rds orders in 111122223333 eu-west-1"]);
+    expect(await names()).toEqual(["shop"]);
+    await run();
+    expect(await names()).toEqual([]);
+  });
+
+  it("that are removed take their database along at once", async () => {
+    await configure("all", everything);
+    await ask("shop");
+    see("orders");
+    await run();
+    expect(await names()).toEqual([full("orders"), "shop"]);
+    await store.write({ remove: keys.dynamicDatabase("shop") });
+    expect((await run()).flatMap(({ removed }) => removed)).toEqual(["shop"]);
+  });
+
+  it("that can't be read keep everything, and may follow an object to another place", async () => {
+    await ask("shop");
+    see("orders");
+    await run();
+    await ask("shop", { region: "nowhere at all" });
+    expect(lineOf(await run(), "db/shop")?.complete).toBe(false);
+    expect(await names()).toEqual(["shop"]);
+    await ask("shop", { region: "us-east-1" });
+    world.set("rds/us-east-1/self", [{ sightings: [makeSighting("orders", { region: "us-east-1" })] }]);
+    await run();
+    expect(await readAll(store, Database, "database#")).toMatchObject([{ name: "shop", region: "us-east-1" }]);
+  });
+});
+
+it("a stored database that can't be read is replaced by what is seen under its name, and otherwise left alone", async () => {
+  await configure("all", everything);
+  for (const name of [full("orders"), "unknown"])
+    await store.write({ put: toItem(keys.database(name), { name, kind: "something else" }) });
+  see("orders");
+  await run();
+  await run();
+  expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({ identifier: "orders" });
+  expect(await store.get(keys.database("unknown"))).toBeDefined();
+});
+
+it("a listing without end of warnings keeps the first hundred", async () => {
+  await configure("all", everything);
+  world.set(here, [{ warnings: Array.from({ length: 250 }, (_, count) => `warning ${count}`) }]);
+  const warnings = lineOf(await run(), here)?.warnings;
+  expect([warnings?.length, warnings?.at(-1)]).toEqual([101, "and 150 more warnings"]);
+});
