@@ -90,7 +90,9 @@ export const completeAsk = (
 ): { readonly user: string; readonly name: string | undefined } => {
   const user = wanted.user ?? chooseUser(scene, database, reach);
   if (wanted.name !== undefined || !protocols[database.protocol].checksName) return { user, name: wanted.name };
-  const names = reach.filter((one) => one.user === user || one.user === "*").flatMap((one) => one.names);
+  const own = reach.filter((one) => one.user === user || one.user === "*");
+  // for a user whom no role mentions the others' names still make the better denial
+  const names = (own.length > 0 ? own : reach).flatMap((one) => one.names);
   return { user, name: only(names) ?? user };
 };
 

@@ -6,7 +6,7 @@ import type { Document, ResourceKind } from "./api.ts";
 import { type EventName, eventChange } from "./audit.ts";
 import { type Plan, planAccess } from "./epoch.ts";
 import { Failure } from "./failure.ts";
-import { keys, read, readAll, toItem } from "./family.ts";
+import { read, readAll, toItem } from "./family.ts";
 import type { Desk } from "./login.ts";
 import type { Change, Key } from "./ports.ts";
 

@@ -42,9 +42,11 @@ export const countedAddress = (address: string): string => {
 
 /** Takes the turns before the password is looked at, so that parallel guesses are counted too. @throws Failure `too_many` */
 const takeTurns = async (desk: PasswordDesk, user: string, address: string, now: number): Promise<Throttle[]> => {
-  const pair = { who: `${user}#from#${address}`, most: mostPerPair, windowFor };
+  // what was typed as a user name may be a password: it is counted, and not kept
+  const typed = `#${desk.digest.sha256(user).slice(0, 32)}`;
+  const pair = { who: `${typed}#from#${address}`, most: mostPerPair, windowFor };
   const source = { who: `#from#${address}`, most: mostPerAddress, windowFor };
-  const target = { who: `${user}#all`, windowFor };
+  const target = { who: `${typed}#all`, windowFor };
   await takeTurn(desk.store, pair, now);
   await takeTurn(desk.store, source, now);
   const failures = await takeTurn(desk.store, target, now);
@@ -65,7 +67,6 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
   const own = user && stored && stored.changedAt >= user.createdAt ? stored.hash : undefined;
   const right = await checkPassword(own, input.password);
   if (!right || !user) {
-    // what was typed as a user name and is none may be a password
     await record(desk, "login.failure", user?.name ?? "unknown", { from });
     throw new Failure("not_logged_in", "wrong user or password", {
       hint: "after a reset, accept the invitation first",
