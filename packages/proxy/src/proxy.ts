@@ -9,7 +9,7 @@ import type { Secret } from "@sallyport/core/secret";
 import { heartbeatEvery } from "@sallyport/core/session";
 import type { Upstream } from "@sallyport/wire/protocol";
 import { openAdmissions } from "./admission.ts";
-import { openAllowance, openPlaces, type Rate } from "./allowance.ts";
+import { openAllowance, openPlaces, type Places, type Rate } from "./allowance.ts";
 import { fullFrom } from "./audit.ts";
 import { openCancels } from "./cancel.ts";
 import { openGate } from "./gate.ts";
@@ -18,7 +18,7 @@ import { openHeartbeat } from "./heartbeat.ts";
 import { openLedger } from "./ledger.ts";
 import { listen, openPort } from "./listen.ts";
 import type { Log } from "./log.ts";
-import { type AnyProtocol, type LoginParts, openLogin, type Visit } from "./login.ts";
+import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
 import { openPeerPort, openPeers } from "./peer.ts";
 import { makeId, openSessions } from "./session.ts";
 import { openSnapshot } from "./snapshot.ts";
@@ -95,16 +95,13 @@ export interface RunningProxy {
 
 const tickEvery = 1_000;
 const owedWithin = 5_000;
+const isInner = (name: string): boolean => name === "health" || name === "peer";
 
-const close = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    server.close(() => resolve());
-  });
-
-export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
-  const { id, network, store, sink, trust, clock, steady, random, digest, log } = parts;
-  const limits: Limits = { ...defaultLimits, ...parts.limits };
+/** Everything that serves connections, wired but not yet reachable. */
+const compose = (parts: ProxyParts, limits: Limits) => {
+  const { id, network, store, sink, trust, clock, steady, random, digest, log, upstream, protocols } = parts;
   const patience = limits.patienceMs;
+  const secret = parts.cancelSecret;
   const snapshot = openSnapshot(store, { patience });
   const sessions = openSessions({ sink, clock, steady, random, view: snapshot.view });
   const ledger = openLedger({ proxy: id, store, sink, clock, random, log });
@@ -113,51 +110,91 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   const denials = openAllowance(limits.denials, steady);
   const judges = { store, snapshot, sessions, ledger, failures, denials };
   const admissions = openAdmissions({ ...judges, digest, clock, log, network, patience });
-  const secret = parts.cancelSecret;
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
-  const loginParts: LoginParts = { admissions, ledger, cancels, trust, random, log, upstream: parts.upstream, limits };
-  const login = openLogin(loginParts);
-  const gate = openGate({ trust, admissions, login, protocols: parts.protocols, digest, random, log, limits });
-  const waiting = openPlaces(limits.waiting);
-  /** Connections being served, whatever their state. */
+  const login = openLogin({ admissions, ledger, cancels, trust, random, log, upstream, limits });
+  const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
+  return { snapshot, sessions, ledger, watch, cancels, login, gate };
+};
+type House = ReturnType<typeof compose>;
+
+/** Connections being served, whatever their state. */
+const openRoster = () => {
   const serving = new Map<Promise<void>, Visit>();
-  const tracked = (visit: Visit, work: Promise<void>): Promise<void> => {
-    const one = work.finally(() => serving.delete(one));
-    serving.set(one, visit);
-    return one;
+  return {
+    track: (visit: Visit, work: Promise<void>): Promise<void> => {
+      const one = work.finally(() => serving.delete(one));
+      serving.set(one, visit);
+      return one;
+    },
+    allServed: async (): Promise<void> => {
+      while (serving.size > 0) await Promise.all(serving.keys());
+    },
+    destroy: (): void => {
+      for (const { socket } of serving.values()) socket.destroy();
+    },
   };
+};
+type Roster = ReturnType<typeof openRoster>;
 
-  // nothing is listened on before a decision can be made
-  await snapshot.load();
+interface Ports {
+  readonly servers: Readonly<Record<string, Server>>;
+  readonly numbers: Readonly<Record<string, number>>;
+}
 
-  const servers: Record<string, Server> = {
-    gate: openPort("gate", waiting, log, (visit) => tracked(visit, gate(visit))),
-    peer: openPeerPort({ secret, clock, carryOut: cancels.carryOut }),
-    health: openHealth(() => (sessions.draining() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving")),
-  };
-  const wanted: Record<string, number> = { gate: parts.gatePort, peer: parts.peerPort, health: parts.healthPort };
+/** Listens on every port. @throws the system's error, with none of them left open */
+const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waiting: Places): Promise<Ports> => {
+  const { log, sink, clock } = parts;
+  const { gate, login, sessions } = house;
+  const state = () => (sessions.draining() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
+  const wanted: [name: string, port: number, server: Server][] = [
+    ["gate", parts.gatePort, openPort("gate", waiting, log, (visit) => roster.track(visit, gate(visit)))],
+    ["peer", parts.peerPort, openPeerPort({ secret: parts.cancelSecret, clock, carryOut: house.cancels.carryOut })],
+    ["health", parts.healthPort, openHealth(state)],
+  ];
   for (const [name, port] of Object.entries(parts.plainPorts)) {
     const protocol = parts.protocols[name];
     if (!protocol) throw new Failure("invalid", `there is no protocol ${name}`);
-    servers[name] = openPort("plain", waiting, log, (visit) =>
-      tracked(visit, login.serve(protocol, visit, visit.socket)),
-    );
-    wanted[name] = port;
+    const serve = (visit: Visit) => roster.track(visit, login.serve(protocol, visit, visit.socket));
+    wanted.push([name, port, openPort("plain", waiting, log, serve)]);
   }
-  const ports: Record<string, number> = {};
-  for (const [name, server] of Object.entries(servers))
-    ports[name] = await listen(server, wanted[name] ?? 0, parts.host);
+  const numbers: Record<string, number> = {};
+  try {
+    for (const [name, port, server] of wanted) numbers[name] = await listen(server, port, parts.host);
+  } catch (thrown) {
+    for (const [, , server] of wanted) server.close();
+    throw thrown;
+  }
+  return { servers: Object.fromEntries(wanted.map(([name, , server]) => [name, server])), numbers };
+};
 
-  const heartbeat = openHeartbeat({
-    task: { id, address: parts.peerAddress, peerPort: ports["peer"] ?? 0, network, version: parts.version },
-    store,
-    clock,
-    log,
-    sessions: sessions.count,
-    draining: sessions.draining,
+const close = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    server.close(() => resolve());
   });
+
+const waitAtMost = async (ms: number, work: Promise<unknown>): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
+};
+
+/** @throws Failure `unavailable` when the table can't be read or written, the system's error when a port is taken */
+export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
+  const { id, network, store, sink, clock, steady, log, version } = parts;
+  const limits: Limits = { ...defaultLimits, ...parts.limits };
+  const house = compose(parts, limits);
+  const { sessions, ledger } = house;
+  const roster = openRoster();
+  const waiting = openPlaces(limits.waiting);
+  // nothing is listened on before a decision can be made
+  await house.snapshot.load();
+  const { servers, numbers } = await openPorts(parts, house, roster, waiting);
+  const task = { id, address: parts.peerAddress, peerPort: numbers["peer"] ?? 0, network, version };
+  const { count, draining } = sessions;
+  const heartbeat = openHeartbeat({ task, store, clock, log, sessions: count, draining });
   try {
     await heartbeat.start();
   } catch (thrown) {
@@ -167,7 +204,7 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
 
   let beatAt = steady.now();
   const tick = async (): Promise<void> => {
-    const checked = watch.check();
+    const checked = house.watch.check();
     if (steady.now() - beatAt >= heartbeatEvery) {
       beatAt = steady.now();
       await Promise.all([heartbeat.beat(), ledger.settle()]);
@@ -176,40 +213,28 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   };
   const ticker = parts.ticking === false ? undefined : setInterval(() => void tick(), tickEvery);
 
-  const allServed = async (): Promise<void> => {
-    while (serving.size > 0) await Promise.all(serving.keys());
-  };
-  const waitAtMost = async (ms: number, work: Promise<void>): Promise<void> => {
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
-    clearTimeout(timer);
-  };
-
   const drain = async (waitMs: number): Promise<void> => {
     sessions.drain();
-    const names = Object.keys(servers).filter((name) => name !== "health" && name !== "peer");
-    const closed = names.map((name) => servers[name]).flatMap((server) => (server ? [close(server)] : []));
+    // peers may still ask for cancels, and the balancer whether we live
+    const doors = Object.entries(servers).flatMap(([name, server]) => (isInner(name) ? [] : [close(server)]));
     await heartbeat.beat();
-    await waitAtMost(waitMs, allServed());
+    await waitAtMost(waitMs, roster.allServed());
     for (const session of sessions.all())
       session.cut(new Failure("draining", "this proxy is going away", { hint: "connect again" }));
-    await waitAtMost(limits.graceMs * 3, allServed());
-    for (const { socket } of serving.values()) socket.destroy();
-    await waitAtMost(limits.graceMs, allServed());
+    await waitAtMost(limits.graceMs * 3, roster.allServed());
+    roster.destroy();
+    await waitAtMost(limits.graceMs, roster.allServed());
     clearInterval(ticker);
     await waitAtMost(owedWithin, ledger.settle());
     await heartbeat.stop();
     await sink.close();
-    for (const name of ["health", "peer"]) servers[name]?.close();
-    await waitAtMost(
-      limits.graceMs,
-      Promise.all(closed).then(() => {}),
-    );
+    for (const [name, server] of Object.entries(servers)) if (isInner(name)) server.close();
+    await waitAtMost(limits.graceMs, Promise.all(doors));
   };
 
   return {
     id,
-    ports,
+    ports: numbers,
     tick,
     counts: () => ({ waiting: waiting.count(), sessions: sessions.count(), owed: ledger.owed() }),
     drain,
