@@ -291,7 +291,12 @@ const assemble = async (
     caFile: files.ca,
     auditDir,
     operator,
-    envOf: (credentials) => ({ AWS_REGION: region, AWS_ENDPOINT_URL: aws.url, ...keysEnv(credentials) }),
+    envOf: (credentials) => ({
+      AWS_REGION: region,
+      AWS_ENDPOINT_URL: aws.url,
+      SALLYPORT_BOOTSTRAP_FUNCTION: "bootstrap",
+      ...keysEnv(credentials),
+    }),
     startProxy: fleet.start,
     stopProxy: fleet.stop,
     proxies: fleet.tasks,
