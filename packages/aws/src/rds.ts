@@ -1,0 +1,185 @@
+// What the RDS kinds share: pages of the RDS API to the end, its errors in words, what a status means, which hosts are RDS's
+// own, and the IAM token as credential.
+// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/Welcome.html
+import {
+  type DBCluster,
+  type DBClusterEndpoint,
+  type DBInstance,
+  DescribeDBClusterEndpointsCommand,
+  DescribeDBClustersCommand,
+  DescribeDBInstancesCommand,
+  RDSClient,
+  type Tag,
+} from "@aws-sdk/client-rds";
+import type { Credential } from "@sallyport/core/credential";
+import type { Database } from "@sallyport/core/database";
+import { Failure } from "@sallyport/core/failure";
+import type { Listing, Person, Sighting } from "@sallyport/core/kind";
+import type { Labels } from "@sallyport/core/label";
+import type { Secret } from "@sallyport/core/secret";
+import { type AssumedRoles, hopsOf } from "./assume.ts";
+import { type Connection, clientOptions, errorName, isAccessDenied, type Keys } from "./client.ts";
+import type { TokenFor } from "./iam.ts";
+
+/** What a kind works with; one for all kinds of a process. */
+export interface World {
+  readonly connection: Connection;
+  readonly roles: AssumedRoles;
+  readonly token: (of: TokenFor, keys: Keys) => Promise<Secret>;
+  /** Resolves when one more login to this database may be made. */
+  readonly turn: (database: string) => Promise<void>;
+}
+
+/** Listings are not in anybody's way: they may wait out a throttled API. */
+const patience = { connectFor: 3000, requestFor: 15_000, attempts: 6 };
+const pageSize = 100;
+/** Whose name CloudTrail shows for a listing in another account. */
+const lister = "discovery";
+
+export const openRdsApi = ({ connection, roles }: World) => {
+  const clients = new Map<string, RDSClient>();
+  const clientFor = ({ region, assume }: Listing): RDSClient => {
+    const id = JSON.stringify([region, assume]);
+    const known = clients.get(id);
+    if (known) return known;
+    const keys = () => roles.keys({ hops: hopsOf(assume), person: lister, region });
+    const fresh = new RDSClient(clientOptions({ ...connection, region, keys }, patience));
+    clients.set(id, fresh);
+    return fresh;
+  };
+
+  async function* pages<T>(
+    action: string,
+    { region }: Listing,
+    ask: (at: {
+      MaxRecords: number;
+      Marker?: string;
+    }) => Promise<{ items: T[] | undefined; Marker: string | undefined }>,
+  ): AsyncGenerator<readonly T[]> {
+    let at: string | undefined;
+    do {
+      const answer = await ask({ MaxRecords: pageSize, ...(at !== undefined && { Marker: at }) }).catch((thrown) => {
+        throw worded(thrown, action, region);
+      });
+      yield answer.items ?? [];
+      if (answer.Marker !== undefined && answer.Marker === at)
+        throw new Failure("unavailable", `${action} in ${region} answers the same page for ever`);
+      at = answer.Marker;
+    } while (at);
+  }
+
+  return {
+    instances: (listing: Listing): AsyncIterable<readonly DBInstance[]> =>
+      pages("rds:DescribeDBInstances", listing, async (at) => {
+        const { DBInstances: items, Marker } = await clientFor(listing).send(new DescribeDBInstancesCommand(at));
+        return { items, Marker };
+      }),
+    clusters: (listing: Listing): AsyncIterable<readonly DBCluster[]> =>
+      pages("rds:DescribeDBClusters", listing, async (at) => {
+        const { DBClusters: items, Marker } = await clientFor(listing).send(new DescribeDBClustersCommand(at));
+        return { items, Marker };
+      }),
+    endpoints: (listing: Listing): AsyncIterable<readonly DBClusterEndpoint[]> =>
+      pages("rds:DescribeDBClusterEndpoints", listing, async (at) => {
+        const command = new DescribeDBClusterEndpointsCommand(at);
+        const { DBClusterEndpoints: items, Marker } = await clientFor(listing).send(command);
+        return { items, Marker };
+      }),
+  };
+};
+
+/** The service has no address in this region: there is nobody to ask. */
+const nowhere = "there is no RDS here";
+export const isNowhere = (thrown: unknown): boolean =>
+  thrown instanceof Failure && thrown.details?.["nowhere"] === true;
+
+const worded = (thrown: unknown, action: string, region: string): Failure => {
+  if (thrown instanceof Failure) return thrown;
+  const name = errorName(thrown);
+  if (isAccessDenied(thrown))
+    return new Failure("denied", `${action} is not allowed in ${region}`, {
+      hint: `add to the policy: ${JSON.stringify({ Effect: "Allow", Action: action, Resource: "*" })}`,
+      cause: thrown,
+    });
+  if (name === "ENOTFOUND")
+    return new Failure("unavailable", `${nowhere}: ${region}`, { details: { nowhere: true }, cause: thrown });
+  const disabled = ["InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"].includes(name);
+  return new Failure("unavailable", `${action} in ${region} failed (${name || "unknown error"})`, {
+    hint: disabled ? `look whether the account has ${region} switched on` : "it is tried again with the next run",
+    cause: thrown,
+  });
+};
+
+/** Parts of an ARN: `arn:<partition>:rds:<region>:<account>:<type>:<id>`. */
+export const partsOf = (arn: string): { partition: string; region: string; account: string } => {
+  const [, partition = "", , region = "", account = ""] = arn.split(":");
+  return { partition, region, account };
+};
+
+const domains: ReadonlyMap<string, (region: string) => readonly string[]> = new Map([
+  ["aws", (region: string) => [`.${region}.rds.amazonaws.com`]],
+  ["aws-us-gov", (region: string) => [`.${region}.rds.amazonaws.com`]],
+  // China has its own order of the labels beside the usual one
+  ["aws-cn", (region: string) => [`.rds.${region}.amazonaws.com.cn`, `.${region}.rds.amazonaws.com.cn`]],
+]);
+
+/** Is this host RDS's own in that region and partition? A token goes nowhere else (S-35). */
+export const isRdsHost = (host: string, { partition, region }: Pick<Database, "partition" | "region">): boolean =>
+  /^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(host) &&
+  (domains.get(partition)?.(region) ?? []).some((domain) => host.endsWith(domain) && host.length > domain.length);
+
+/** The endpoint as recorded; undefined for a host that is not RDS's. */
+export const endpointOf = (
+  host: string | undefined,
+  port: number | undefined,
+  where: Pick<Database, "partition" | "region">,
+): Sighting["endpoint"] =>
+  host !== undefined && port !== undefined && isRdsHost(host, where)
+    ? { host, port, verifyName: host, roots: "rds" }
+    : undefined;
+
+export const tagsOf = (tags: readonly Tag[] | undefined): Labels =>
+  Object.fromEntries((tags ?? []).map(({ Key = "", Value = "" }) => [Key, Value]));
+
+const bad = new Set([
+  ...["creating", "deleting", "delete-precheck", "failed", "stopped", "stopping", "starting", "inactive"],
+  ...["cloning-failed", "migration-failed", "preparing-data-migration", "insufficient-capacity"],
+  ...["incompatible-create", "incompatible-network", "incompatible-restore"],
+]);
+
+export interface Judged {
+  readonly status: Database["status"];
+  readonly reason?: string;
+  readonly warning?: string;
+}
+
+/** What a state means: usable, known to be bad, or unknown, which counts as usable. `state` is lower-case. */
+export const judge = (name: string, state: string, usable: ReadonlySet<string>): Judged => {
+  if (usable.has(state)) return { status: "available" };
+  if (bad.has(state) || state.startsWith("inaccessible-"))
+    return { status: "unavailable", reason: `AWS says it is ${state}` };
+  const reason = `its status ${state || "is missing:"} is not known here: it counts as usable`;
+  return { status: "available", reason, warning: `${name}: ${reason}` };
+};
+
+/** The IAM token as the password, signed with the keys that reach the database's account in the person's name. */
+export const credentialOf =
+  ({ roles, token, turn }: World) =>
+  async (database: Database, user: string, person: Person): Promise<Credential> => {
+    const { region, assume, endpoint } = database;
+    const { host, port } = database.signFor ?? endpoint;
+    if (![host, endpoint.host].every((one) => isRdsHost(one, database)))
+      throw new Failure(
+        "upstream_untrusted",
+        `${database.name}: ${endpoint.host} is not an address of RDS in ${region}`,
+        {
+          hint: "run discovery: endpoints come from AWS alone",
+        },
+      );
+    await turn(database.name);
+    const keys = await roles.keys({ hops: hopsOf(assume), person: person.user, region }).catch((thrown: unknown) => {
+      if (thrown instanceof Failure) throw thrown;
+      throw new Failure("unavailable", "there are no AWS keys to log in with", { cause: thrown });
+    });
+    return { as: "password", user, password: await token({ host, port, region, user }, keys), methods: "clear" };
+  };
