@@ -112,7 +112,10 @@ describe("S-40 canary secrets", () => {
 
 it("S-40 the log prints a secret as [secret], and JSON on one line", async () => {
   const lines: string[] = [];
-  const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => (lines.push(String(text)), true));
+  const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    lines.push(String(text));
+    return true;
+  });
   const { secret } = await import("@sallyport/core/secret");
   try {
     openLog("test").info("token", { token: secret("canary"), text: "a\r\nb\u001b[31m" });

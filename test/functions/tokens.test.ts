@@ -208,6 +208,9 @@ describe("what is left out", () => {
     const { body } = await world.call("connect", { database: "shop" }, world.token);
     expect(body.database).toBe("shop-rds-eu-west-1-111122223333");
     await world.addDatabases({ ...account, region: "us-east-1", name: "shop-rds-us-east-1-111122223333" });
+    await world.put([keys.lock("l1"), makeLock({ database: "shop-rds-us-east-1-111122223333" })]);
+    expect((await world.call("connect", { database: "shop" }, world.token)).body.database).toBe(body.database);
+    await world.table.write({ remove: keys.lock("l1") });
     const { status, body: both } = await world.call("connect", { database: "shop" }, world.token);
     expect(status).toBe(400);
     expect(both.error.hint).toContain("shop-rds-us-east-1-111122223333");

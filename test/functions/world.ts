@@ -18,7 +18,7 @@ import { openSweep } from "../../functions/sweep.ts";
 import { hour, makeDatabase, now as startedAt } from "../core/make.ts";
 import { openFakeStore } from "../fakes/store.ts";
 
-export const deployment = {
+const deployment = {
   partition: "aws",
   account: "111122223333",
   region: "eu-west-1",
@@ -29,7 +29,7 @@ export const deployment = {
 };
 
 /** A store that allows what the principal's policy allows, and nothing else. */
-export const guard = (store: Store, principal: Principal, seen: (action: string) => void = () => {}): Store => {
+const guard = (store: Store, principal: Principal, seen: (action: string) => void = () => {}): Store => {
   const statements = statementsFor(principal, deployment, ["rds", "aurora"]);
   const check = (action: string, { pk }: Key): void => {
     const allowed = statements.some(
@@ -189,6 +189,8 @@ export const openWorld = () => {
     waits,
     logged,
     runs,
+    log,
+    worldOf,
     api,
     bootstrap: openBootstrap(worldOf("bootstrap"), log),
     sweep: openSweep(worldOf("sweep"), log),

@@ -30,26 +30,29 @@ const about = ({ subject, roles }: Scene, database: Database) =>
 /** May this subject hear that the database exists, and why they may not reach it? */
 export const knows = (scene: Scene, database: Database): boolean => about(scene, database).length > 0;
 
-/** Is `text` the database's name without the suffixes that discovery appends: type, `aurora`, region, account? */
+/** Is `text` the database's name without the suffixes that naming.ts appends: type, kind, region, account? */
 const isShort = (text: string, { name, kind, region, account }: Database): boolean => {
   if (!name.startsWith(`${text}-`)) return false;
-  const rest = [kinds[kind].matcher, "aurora", region, account].reduce(
+  const rest = [kinds[kind].matcher, kind, region, account].reduce(
     (left, part) => (left.startsWith(`-${part}`) ? left.slice(part.length + 1) : left),
     name.slice(text.length),
   );
   return rest === "";
 };
 
-/** The database meant, among those that `visible` says may be talked about. @throws Failure `invalid` when a short name stands for several */
+/** The database meant, among those that `visible` says may be talked about; a short name is for those that can be reached, if any. @throws Failure `invalid` when a short name stands for several */
 export const findDatabase = (
   databases: readonly Database[],
   text: string,
   visible: (database: Database) => boolean,
+  reached: (database: Database) => boolean,
 ): Database | undefined => {
   const exact = databases.find((database) => database.name === text);
   // asked of every database whatever was found, so that finding takes no longer than not finding
   const short = databases.filter((database) => visible(database) && isShort(text, database));
   if (exact && visible(exact)) return exact;
+  const near = short.filter(reached);
+  if (near.length === 1) return near[0];
   if (short.length > 1)
     throw new Failure("invalid", `${text} stands for several databases`, {
       hint: `name one of ${short.map(({ name }) => name).join(", ")}`,

@@ -49,7 +49,8 @@ interface Ruling {
 
 /** The decision on what is wanted, or undefined where the database is not to be talked about. @throws Failure `invalid` */
 const rule = (scene: Scene, wanted: Wanted, visible: (database: Database) => boolean): Ruling | undefined => {
-  const database = findDatabase(scene.databases, wanted.database, visible);
+  const reached = (database: Database): boolean => reachOf(scene, database).length > 0;
+  const database = findDatabase(scene.databases, wanted.database, visible, reached);
   if (!database) return undefined;
   const ask = completeAsk(scene, database, reachOf(scene, database), wanted);
   return { database, ask, decision: ruleOn(scene, database, ask) };

@@ -1,9 +1,8 @@
 // The kinds of resources and the rules of each: what may be stored, what must stay.
 import * as z from "zod";
 import type { ResourceKind } from "./api.ts";
-import { documents } from "./api.ts";
 import { Database } from "./database.ts";
-import { DiscoveryConfig } from "./discovery.ts";
+import { DiscoveryConfig, DynamicDatabase } from "./discovery.ts";
 import { Failure } from "./failure.ts";
 import { keys, read, readAll } from "./family.ts";
 import { allUsers, requireOtherAdmin, requireRoles } from "./invite.ts";
@@ -141,44 +140,43 @@ const lock = makeResource({
   until: (stored) => stored.expiresAt,
 });
 
-/** A `db` document as it is kept: discovery reads it, and where the database is comes from AWS. */
-export const DynamicDatabase = z.object({
-  name: z.string(),
-  spec: documents.db.shape.spec,
+const StoredDatabase = DynamicDatabase.extend({
   createdAt: z.number(),
   createdBy: z.string(),
   revision: z.number(),
-  ...described,
 });
-export type DynamicDatabase = z.infer<typeof DynamicDatabase>;
-
-const allDatabases = ({ store }: Desk): Promise<Database[]> => readAll(store, Database, keys.database("").pk);
 
 const db = makeResource({
   kind: "db",
   key: keys.dynamicDatabase,
-  schema: DynamicDatabase,
+  schema: StoredDatabase,
   events: { put: "database.change", remove: "database.remove" },
   access: false,
-  toDocument: (stored) => ({ kind: "db", version: "v1", metadata: metadataOf(stored), spec: stored.spec }),
-  make: async ({ store }, { spec }, stamp) => {
+  toDocument: ({ kind, account, region, identifier, labels, description, ...stored }) => ({
+    kind: "db",
+    version: "v1",
+    metadata: metadataOf({ ...stored, ...(description === "" ? {} : { description }) }),
+    spec: { kind, account, region, identifier, labels },
+  }),
+  make: async ({ store }, { spec }, { description = "", ...stamp }) => {
     const found = await read(store, Database, keys.database(stamp.name));
     if (found && found.origin !== "dynamic")
       throw new Failure("conflict", `discovery has found a database ${stamp.name} already`, {
         hint: "use another name",
       });
-    return { ...stamp, spec };
+    return { ...stamp, ...spec, labels: spec.labels ?? {}, description };
   },
   removal: async () => [],
-  found: async (desk) =>
-    (await allDatabases(desk))
-      .filter((database) => database.origin !== "dynamic")
-      .map(({ name, description, kind, account, region, identifier, labels }) => ({
+  // what discovery found, through a document too: a cluster's reader beside the cluster
+  found: async ({ store }) =>
+    (await readAll(store, Database, keys.database("").pk)).map(
+      ({ name, description, kind, account, region, identifier, labels }) => ({
         kind: "db",
         version: "v1",
         metadata: { name, ...(description === "" ? {} : { description }) },
         spec: { kind, account, region, identifier, labels },
-      })),
+      }),
+    ),
 });
 
 const discoveryConfig = makeResource({
