@@ -1,7 +1,7 @@
 import { keys } from "@sallyport/core/family";
 import type { Kind, Kinds } from "@sallyport/core/kind";
+import { openDiscover } from "@sallyport/functions/discover";
 import { expect, it } from "vitest";
-import { openDiscover } from "../../functions/discover.ts";
 import { context, openWorld } from "./world.ts";
 
 /** Kinds that find nothing, or can't look. */

@@ -1,8 +1,8 @@
 // Canaries: everything secret that passes through the API is marked, and looked for wherever it must not be.
 import { generateKeyPairSync } from "node:crypto";
 import { resourceKinds } from "@sallyport/core/api";
+import { openLog } from "@sallyport/functions/log";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { openLog } from "../../functions/log.ts";
 import { makeRole } from "../core/make.ts";
 import { type Answer, context, makeUser, openWorld } from "./world.ts";
 

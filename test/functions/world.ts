@@ -10,11 +10,11 @@ import type { Change, Key, Store } from "@sallyport/core/ports";
 import type { Role } from "@sallyport/core/role";
 import type { ProxyTask } from "@sallyport/core/session";
 import type { User } from "@sallyport/core/user";
-import { openApi } from "../../functions/api.ts";
-import { openBootstrap } from "../../functions/bootstrap.ts";
-import type { World } from "../../functions/compose.ts";
-import type { Log } from "../../functions/log.ts";
-import { openSweep } from "../../functions/sweep.ts";
+import { openApi } from "@sallyport/functions/api";
+import { openBootstrap } from "@sallyport/functions/bootstrap";
+import type { World } from "@sallyport/functions/compose";
+import type { Log } from "@sallyport/functions/log";
+import { openSweep } from "@sallyport/functions/sweep";
 import { hour, makeDatabase, now as startedAt } from "../core/make.ts";
 import { openFakeStore } from "../fakes/store.ts";
 
