@@ -169,6 +169,9 @@ describe("S-04 a bearer token", () => {
       await client.closed;
     }
     expect((await logIn(house.proxy, token)).answer).toMatch(/^ERR bad_token/);
+    await eventually(() => eventsNamed("session.deny").length === 1);
+    expect(eventsNamed("session.deny")).toMatchObject([{ actor: "ana", details: { database: "orders" } }]);
+    expect(house.log).toMatchObject([{ message: "a session did not begin", facts: { cause: "used up" } }]);
   });
 
   it("is refused where the roles allow none", async () => {
@@ -260,6 +263,7 @@ describe("deciding again at login", () => {
     await eventually(() => itemsOf("spend")[0]?.["live"] === 0);
     await eventually(() => itemsOf("limit")[0]?.["live"] === 0);
     expect(house.proxy.counts().sessions).toBe(0);
+    expect(house.sink.records.map(({ event }) => event)).toEqual(["session.start", "session.end"]);
   });
 });
 

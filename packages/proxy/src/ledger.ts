@@ -155,29 +155,47 @@ export const openLedger = (parts: LedgerParts): Ledger => {
     return sink.seal(id);
   };
 
-  const begin = async (session: LiveSession): Promise<void> => {
-    const { token, id } = session;
-    if (sink.fill() >= fullFrom)
-      throw new Failure("audit_full", "no new session can be recorded now", { hint: "try again in a minute" });
-    await count(session);
-    const undo: Step[] = [...uncount(session)];
+  const note: Ledger["note"] = async (name, actor, details) => {
     try {
-      await write(spend(store, token, clock.now()));
-      undo.push(() => release(store, token));
-      const facts = factsOf(session);
-      if (!session.note({ event: "session.start", user: token.user, ...facts }))
-        throw new Failure("audit_full", "no new session can be recorded now", { hint: "try again in a minute" });
-      await write(
-        store.transact([
-          { put: toItem(keys.session(proxy, id), itemOf(session)), if: { absent: true } },
-          event("session.start", token.user, facts),
-        ]),
-      );
-      if (session.grant().audit === "durable") await write(sink.settled());
+      await write(store.write(event(name, actor, details)));
     } catch (thrown) {
+      log.warn("an event can't be written", { event: name, ...describeError(thrown) });
+    }
+  };
+
+  const full = (): Failure =>
+    new Failure("audit_full", "no new session can be recorded now", { hint: "try again in a minute" });
+
+  /** Takes and writes what a session needs; `undo` grows with what was taken. */
+  const take = async (session: LiveSession, undo: Step[]): Promise<void> => {
+    const { token, id } = session;
+    if (sink.fill() >= fullFrom) throw full();
+    await count(session);
+    undo.push(...uncount(session));
+    await write(spend(store, token, clock.now()));
+    undo.push(() => release(store, token));
+    const facts = factsOf(session);
+    if (!session.note({ event: "session.start", user: token.user, ...facts })) throw full();
+    undo.unshift(
       // written or not, which a lost answer does not tell: it is not live
-      undo.unshift(() => store.write(close(session, "not begun")).catch(ignoreConflict));
-      void seal(id);
+      () => store.write(close(session, "not begun")).catch(ignoreConflict),
+      () => seal(id),
+    );
+    const item = toItem(keys.session(proxy, id), itemOf(session));
+    await write(store.transact([{ put: item, if: { absent: true } }, event("session.start", token.user, facts)]));
+    if (session.grant().audit === "durable") await write(sink.settled());
+  };
+
+  const begin = async (session: LiveSession): Promise<void> => {
+    const undo: Step[] = [];
+    try {
+      await take(session, undo);
+    } catch (thrown) {
+      const reason = thrown instanceof Failure ? `${thrown.code}: ${thrown.message}` : "internal";
+      if (session.begun()) session.note({ event: "session.end", user: session.token.user, reason });
+      log.info("a session did not begin", { ...factsOf(session), ...describeError(thrown) });
+      if (thrown instanceof Failure && thrown.code !== "unavailable" && thrown.code !== "timeout")
+        void note("session.deny", session.token.user, { ...factsOf(session), reason });
       void pay({ steps: undo });
       throw thrown;
     }
@@ -197,13 +215,7 @@ export const openLedger = (parts: LedgerParts): Ledger => {
   return {
     begin,
     finish,
-    note: async (name, actor, details) => {
-      try {
-        await write(store.write(event(name, actor, details)));
-      } catch (thrown) {
-        log.warn("an event can't be written", { event: name, ...describeError(thrown) });
-      }
-    },
+    note,
     settle: async () => {
       const due = debts;
       debts = [];

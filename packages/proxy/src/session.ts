@@ -41,6 +41,8 @@ export interface LiveSession {
   cut(failure: Failure): void;
   /** Records something that is no statement. False when the spool is full. */
   note(line: Readonly<Record<string, unknown>>): boolean;
+  /** Anything recorded yet? */
+  begun(): boolean;
   /** Decides again; what is no longer allowed is cut. */
   decideAgain(facts: Facts, epoch: number): void;
   /** Cuts it when its time or its patience is over. */
@@ -166,6 +168,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     epoch: () => epoch,
     cut,
     note: (line) => append(noteSize, () => line),
+    begun: () => seq > 0,
     decideAgain: (facts, at) => {
       try {
         decideAgain(facts, at);
