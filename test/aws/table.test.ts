@@ -2,9 +2,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
 import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
 import { openTable, tableClient, tableKey } from "@sallyport/aws/table";
+import { Failure } from "@sallyport/core/failure";
+import type { Change, Store } from "@sallyport/core/ports";
 import { type Dynoxide, startDynoxide } from "@sallyport/local/dynoxide";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codeOf, describeStore } from "../contract/store.ts";
+import { openFakeStore } from "../fakes/store.ts";
 
 const name = "sallyport-contract";
 const keys = async () => ({ accessKeyId: "test", secretAccessKey: "test" });
@@ -36,6 +40,64 @@ afterAll(async () => {
 });
 
 describeStore("the table", () => openTable({ name, client }));
+
+describe("the table and the fake", () => {
+  const attribute = fc.constantFrom("a", "n", "v", "x.y", "#n0", ":v0", "size", "if_not_exists(pk)");
+  const scalar = fc.oneof(fc.constantFrom("", "x", "1"), fc.integer({ min: -3, max: 3 }), fc.boolean());
+  const counters = fc.dictionary(fc.constantFrom("n", "m"), fc.integer({ min: -2, max: 3 }), { maxKeys: 2 });
+  const condition = fc.record(
+    {
+      absent: fc.constant(true as const),
+      present: fc.constant(true as const),
+      equals: fc.dictionary(attribute, scalar, { maxKeys: 2 }),
+      below: counters,
+    },
+    { requiredKeys: [] },
+  );
+  const sort = fc.constantFrom("1", "2", "3");
+  const conditional = { if: fc.option(condition, { nil: {}, freq: 3 }) };
+  const change = (pk: string) => {
+    const at = sort.map((sk) => ({ pk, sk }));
+    const value = fc.record({ s: scalar, n: fc.integer({ min: 0, max: 3 }) }, { requiredKeys: [] });
+    const item = fc.tuple(at, value).map(([of, more]) => ({ ...more, ...of, v: 1 }));
+    const set = fc.dictionary(fc.constantFrom("a", "x.y", "#n0", "size"), scalar, { maxKeys: 2 });
+    return fc.oneof(
+      fc.record({ put: item, ...conditional }),
+      fc.record({ update: at, set, add: counters, ...conditional }),
+      fc.record({ remove: at, ...conditional }),
+    ) as fc.Arbitrary<Change>;
+  };
+
+  it("answer alike whatever is asked of them", async () => {
+    const fake = openFakeStore();
+    const real = openTable({ name, client });
+    let count = 0;
+    const outcome = async (ask: () => Promise<unknown>) => {
+      try {
+        return await ask();
+      } catch (thrown) {
+        return thrown instanceof Failure ? thrown.code : String(thrown);
+      }
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(change("PK"), { minLength: 1, maxLength: 3 }), { maxLength: 8 }),
+        async (steps) => {
+          const pk = `parity#${++count}`;
+          const here = JSON.parse(JSON.stringify(steps).replaceAll('"PK"', JSON.stringify(pk))) as Change[][];
+          for (const changes of here) {
+            const [first] = changes;
+            const ask = (store: Store) => () =>
+              changes.length === 1 && first ? store.write(first) : store.transact(changes);
+            expect(await outcome(ask(real))).toEqual(await outcome(ask(fake)));
+          }
+          expect((await real.list(pk)).items).toEqual((await fake.list(pk)).items);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  }, 30_000);
+});
 
 /** A DynamoDB that passes requests on and does as told with the answers. */
 const between = async (

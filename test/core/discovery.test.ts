@@ -1,55 +1,22 @@
-import { AuditEvent } from "@sallyport/core/audit";
 import { Database } from "@sallyport/core/database";
-import { type Discovery, discover } from "@sallyport/core/discovery";
-import { epochOf } from "@sallyport/core/epoch";
-import { Failure } from "@sallyport/core/failure";
 import { keys, read, readAll, toItem } from "@sallyport/core/family";
-import { beforeEach, describe, expect, it } from "vitest";
-import { makeSighting, openFakeKinds, type World } from "../fakes/kinds.ts";
-import { type FakeStore, openFakeStore } from "../fakes/store.ts";
-import { makeDatabase, now } from "./make.ts";
-
-let store: FakeStore;
-let world: World;
-let at: number;
-beforeEach(() => {
-  store = openFakeStore();
-  world = new Map();
-  at = now;
-});
-
-let noise = 0;
-const random = { bytes: (count: number) => Uint8Array.from({ length: count }, () => noise++ % 256) };
-const run = (more: Partial<Discovery> = {}) =>
-  discover({ store, kinds: openFakeKinds(world), clock: { now: () => at++ }, random, ...more });
-const configure = (name: string, ...aws: object[]) =>
-  store.write({
-    put: toItem(keys.discoveryConfig(name), { name, spec: { aws }, createdAt: 1, createdBy: "root", revision: 1 }),
-  });
-const ask = (name: string, more: object = {}) =>
-  store.write({
-    put: toItem(keys.dynamicDatabase(name), {
-      name,
-      kind: "rds",
-      account: "111122223333",
-      region: "eu-west-1",
-      identifier: "orders",
-      ...more,
-    }),
-  });
-const everything = { types: ["rds"], regions: ["eu-west-1"] };
-const here = "rds/eu-west-1/self";
-const see = (...names: string[]) => world.set(here, [{ sightings: names.map((name) => makeSighting(name)) }]);
-const names = async () => (await readAll(store, Database, "database#")).map(({ name }) => name);
-const full = (name: string) => `${name}-rds-eu-west-1-111122223333`;
-const epoch = async () => epochOf(await store.get(keys.epoch()));
-const events = () =>
-  store
-    .items()
-    .filter(({ pk }) => pk.startsWith("event#"))
-    .map((item) => AuditEvent.parse(item));
-const lineOf = (lines: Awaited<ReturnType<typeof run>>, listing: string) =>
-  lines.find((line) => line.listing === listing);
+import { describe, expect, it } from "vitest";
+import { makeSighting, openFakeKinds } from "../fakes/kinds.ts";
+import {
+  ask,
+  configure,
+  epoch,
+  events,
+  everything,
+  full,
+  here,
+  lineOf,
+  names,
+  run,
+  see,
+  store,
+  world,
+} from "./discovering.ts";
 
 describe("discovery", () => {
   it("writes what it finds, with an event and the epoch's step each, and a Run item", async () => {
@@ -158,189 +125,6 @@ describe("discovery", () => {
     const line = lineOf(await run(), here);
     expect(line).toMatchObject({ written: [full("billing")], error: expect.stringContaining(full("orders")) });
     expect(await epoch()).toBe(1);
-  });
-});
-
-describe("removal", () => {
-  beforeEach(async () => {
-    await configure("all", everything);
-    see("orders", "billing");
-    await run();
-    see("billing");
-  });
-
-  it("comes after two complete listings in a row that did not see it", async () => {
-    expect((await run()).flatMap(({ removed }) => removed)).toEqual([]);
-    expect(await names()).toContain(full("orders"));
-    const before = await epoch();
-    expect((await run()).flatMap(({ removed }) => removed)).toEqual([full("orders")]);
-    expect(await names()).toEqual([full("billing")]);
-    expect(await epoch()).toBe(before + 1);
-    expect(events().at(-1)).toMatchObject({ name: "database.remove", details: { database: full("orders") } });
-  });
-
-  it("does not come when it was seen in between", async () => {
-    await run();
-    see("orders", "billing");
-    await run();
-    see("billing");
-    await run();
-    expect(await names()).toContain(full("orders"));
-  });
-
-  it.each([
-    ["a listing that fails at once", () => [new Failure("unavailable", "throttled")]],
-    [
-      "a listing whose second page fails",
-      () => [{ sightings: [makeSighting("billing")] }, new Failure("denied", "no")],
-    ],
-    ["a region where nobody was there to ask", () => [{ incomplete: true as const, warnings: ["no rds here"] }]],
-  ])("never comes after %s", async (_, pages) => {
-    world.set(here, pages());
-    for (let count = 0; count < 4; count++)
-      expect(lineOf(await run(), here)).toMatchObject({ complete: false, removed: [] });
-    expect(await names()).toEqual([full("billing"), full("orders")]);
-    see("billing");
-    await run();
-    expect(await names()).toContain(full("orders"));
-  });
-
-  it("a failed listing between two that miss it does not make a third", async () => {
-    await run();
-    world.set(here, [new Failure("unavailable", "throttled")]);
-    await run();
-    expect(await names()).toContain(full("orders"));
-    see("billing");
-    await run();
-    expect(await names()).toEqual([full("billing")]);
-  });
-
-  it("what a failing listing did see is written, and other listings are not held up", async () => {
-    await configure("more", { ...everything, regions: ["us-east-1"] });
-    world.set(here, [
-      { sightings: [makeSighting("fresh")] },
-      new Failure("unavailable", "throttled", { hint: "wait" }),
-    ]);
-    world.set("rds/us-east-1/self", [{ sightings: [makeSighting("far", { region: "us-east-1" })] }]);
-    const lines = await run();
-    expect(lineOf(lines, here)).toMatchObject({ complete: false, error: "throttled\nwait", written: [full("fresh")] });
-    expect(lineOf(lines, "rds/us-east-1/self")).toMatchObject({ complete: true, found: 1 });
-    expect(await names()).toHaveLength(4);
-  });
-
-  it("comes at once for what no resource asks for any more", async () => {
-    await store.write({ remove: keys.discoveryConfig("all") });
-    expect((await run()).flatMap(({ removed }) => removed).sort()).toEqual([full("billing"), full("orders")]);
-    expect(await names()).toEqual([]);
-  });
-
-  it("does not come at all while a resource can't be read", async () => {
-    await store.write({ put: toItem(keys.discoveryConfig("broken"), { name: "broken", spec: { aws: "nothing" } }) });
-    const lines = [await run(), await run(), await run()].flat();
-    expect(lines.filter(({ listing }) => listing === "discovery_config/broken")).toHaveLength(3);
-    expect(lineOf(lines, "discovery_config/broken")).toMatchObject({ complete: false, error: expect.any(String) });
-    await store.write({ remove: keys.discoveryConfig("all") });
-    await run();
-    expect(await names()).toEqual([full("billing"), full("orders")]);
-  });
-
-  it("a matcher that does not compile counts as one that can't be read", async () => {
-    await configure("broken", { ...everything, tags: { env: "^(?=x)$" } });
-    const lines = [await run(), await run()].flat();
-    expect(lineOf(lines, "discovery_config/broken")?.error).toContain("not a regular expression");
-    expect(await names()).toContain(full("orders"));
-  });
-
-  it("is left to the listing that found it", async () => {
-    await store.write({
-      put: toItem(keys.database("other"), makeDatabase({ name: "other", foundBy: "rds/us-east-1/self" })),
-    });
-    await configure("far", { ...everything, regions: ["us-east-1"] });
-    world.set("rds/us-east-1/self", [new Failure("unavailable", "down")]);
-    await run();
-    await run();
-    expect(await names()).toEqual([full("billing"), "other"]);
-  });
-
-  it("a second run at the same time changes nothing twice", async () => {
-    await run();
-    const both = await Promise.all([run(), run()]);
-    expect(both.flat().flatMap(({ removed }) => removed)).toEqual([full("orders")]);
-    expect(both.flat().flatMap(({ warnings }) => warnings)).toEqual([
-      `${full("orders")} was changed by another run meanwhile`,
-    ]);
-  });
-});
-
-describe("S-06 names", () => {
-  const tagged = (identifier: string, name: string, over = {}) =>
-    makeSighting(identifier, { tags: { SallyportDatabaseName: name }, ...over });
-
-  it("stay with the first that had one; another gets region and account", async () => {
-    await configure("all", { ...everything, regions: ["eu-west-1", "us-east-1"] });
-    world.set("rds/us-east-1/self", [{ sightings: [tagged("zeta", "orders", { region: "us-east-1" })] }]);
-    await run();
-    world.set(here, [{ sightings: [tagged("alpha", "orders")] }]);
-    await run();
-    expect((await read(store, Database, keys.database("orders")))?.identifier).toBe("zeta");
-    expect((await read(store, Database, keys.database("orders-eu-west-1-111122223333")))?.identifier).toBe("alpha");
-    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
-  });
-
-  it("do not move on when the first is gone", async () => {
-    await configure("all", everything);
-    world.set(here, [{ sightings: [tagged("a", "orders"), tagged("b", "orders")] }]);
-    await run();
-    world.set(here, [{ sightings: [tagged("b", "orders")] }]);
-    for (let count = 0; count < 4; count++) await run();
-    expect(await names()).toEqual(["orders-eu-west-1-111122223333"]);
-  });
-
-  it("that are taken, all of them, leave a database out, with a warning", async () => {
-    await configure("all", everything);
-    world.set(here, [{ sightings: [makeSighting("orders"), makeSighting("orders-rds")] }]);
-    const line = lineOf(await run(), here);
-    expect(line?.written).toEqual([full("orders")]);
-    expect(line?.warnings).toEqual([expect.stringContaining("db:orders-rds is not registered")]);
-    world.set(here, [{ sightings: [makeSighting("orders-rds"), makeSighting("orders")] }]);
-    expect(lineOf(await run(), here)?.written).toEqual([]);
-    expect((await read(store, Database, keys.database(full("orders"))))?.identifier).toBe("orders");
-  });
-
-  it("a tag can't take the name of another database, which stays what it was", async () => {
-    await configure("all", everything);
-    see("orders");
-    await run();
-    world.set(here, [{ sightings: [tagged("evil", full("orders")), makeSighting("orders")] }]);
-    await run();
-    expect((await read(store, Database, keys.database(full("orders"))))?.identifier).toBe("orders");
-  });
-
-  it("a renamed database has its new name at once and loses the old one after two listings", async () => {
-    await configure("all", everything);
-    see("orders");
-    await run();
-    world.set(here, [{ sightings: [tagged("orders", "shop")] }]);
-    await run();
-    expect(await names()).toEqual([full("orders"), "shop"]);
-    await run();
-    expect(await names()).toEqual(["shop"]);
-  });
-
-  it("the same object seen by two listings is one database, of the listing that has it", async () => {
-    const role = "arn:aws:iam::111122223333:role/reach";
-    await configure("all", everything);
-    see("orders");
-    await run();
-    await configure("a", { ...everything, assume_role_arn: role });
-    world.set(`rds/eu-west-1/${role}`, [{ sightings: [makeSighting("orders")] }]);
-    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
-    await store.write({ remove: keys.discoveryConfig("all") });
-    await run();
-    expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({
-      foundBy: `rds/eu-west-1/${role}`,
-      assume: { roleArn: role },
-    });
   });
 });
 
