@@ -42,6 +42,7 @@ export const link = (options: { highWaterMark?: number; gather?: boolean } = {})
       wake();
     });
   theirs.on("error", () => {});
+  theirs.on("end", () => theirs.end());
   // a pair in memory does not notice when its other half is destroyed; a socket does
   ours.on("close", () => theirs.destroy());
   theirs.on("close", () => setImmediate(() => ours.destroy()));

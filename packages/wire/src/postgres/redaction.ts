@@ -28,10 +28,11 @@ const patterns: readonly (readonly [RegExp, string])[] = [
 const redactLiteral = (text: string): string =>
   patterns.reduce((all, [pattern, instead]) => all.replace(pattern, instead), text);
 
-/** Where a piece of an unfinished literal may be cut: before a pattern that runs up to its end. */
+/** Where a piece of an unfinished literal may be cut: before anything near its end that may begin a pattern. */
 const cut = (piece: string): number => {
-  const touching = /(?:password\s*=?\s*\S*|:\/\/\S*)$/i.exec(piece.slice(-longestKept));
-  return piece.length - (touching?.[0].length ?? 0);
+  const tail = piece.slice(-longestKept);
+  const begun = tail.search(/password|:\/\/|(?:p|pa|pas|pass|passw|passwo|passwor|:|:\/)$/i);
+  return begun < 0 ? piece.length : piece.length - tail.length + begun;
 };
 
 /** Looks for the closing quote before `limit`; `at` is where to go on when it is not there. A doubled quote and, with `escapes`, a backslash do not close. */

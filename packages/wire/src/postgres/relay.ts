@@ -3,7 +3,7 @@
 // https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-TERMINATION
 import type { Statement } from "@sallyport/core/audit";
 import { Failure, toFailure } from "@sallyport/core/failure";
-import { dismiss } from "../bytes.ts";
+import { dismiss, quiet } from "../bytes.ts";
 import type { End, Live } from "../protocol.ts";
 import type { PostgresServer } from "./client.ts";
 import { type Flow, startFlow } from "./flow.ts";
@@ -41,8 +41,8 @@ const recorder = (live: Live) => {
 
 export const relay = (client: PostgresClient, server: PostgresServer, live: Live): Promise<End> =>
   new Promise((resolve) => {
-    const { socket: near } = client;
-    const { socket: far } = server;
+    const near = quiet(client.socket);
+    const far = quiet(server.socket);
     const { record, waits } = recorder(live);
     let by: End["by"] | undefined;
     let failure: Failure | undefined;

@@ -133,7 +133,7 @@ export const observeClient = (record: Record): Observe => {
     const size = overhead + kept.length;
     const number = part++;
     if (number === 0 && last) record({ size, line });
-    else record({ size, part: number, last, line: () => ({ ...line(), part: number, last }) });
+    else record({ size, part: number, last, line });
   };
 
   const text = (
