@@ -1,4 +1,5 @@
 import { Database } from "@sallyport/core/database";
+import { Failure } from "@sallyport/core/failure";
 import { keys, read } from "@sallyport/core/family";
 import { describe, expect, it } from "vitest";
 import { makeSighting } from "../fakes/kinds.ts";
@@ -67,8 +68,10 @@ describe("S-06 names", () => {
     await configure("a", { ...everything, assume_role_arn: role });
     world.set(`rds/eu-west-1/${role}`, [{ sightings: [makeSighting("orders")] }]);
     expect((await run()).flatMap(({ written }) => written)).toEqual([]);
+    world.set(here, [new Failure("unavailable", "throttled")]);
+    expect((await run()).flatMap(({ written }) => written)).toEqual([]);
     await store.write({ remove: keys.discoveryConfig("all") });
-    await run();
+    expect((await run()).flatMap(({ warnings, removed }) => [...warnings, ...removed])).toEqual([]);
     expect(await read(store, Database, keys.database(full("orders")))).toMatchObject({
       foundBy: `rds/eu-west-1/${role}`,
       assume: { roleArn: role },
