@@ -7,7 +7,7 @@ import type { Grant } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
 import { changeAccess } from "@sallyport/core/epoch";
 import { keys, toItem } from "@sallyport/core/family";
-import type { AuditSink, Item, Store } from "@sallyport/core/ports";
+import type { Item } from "@sallyport/core/ports";
 import { secret } from "@sallyport/core/secret";
 import { type ConnectToken, makeToken } from "@sallyport/core/token";
 import type { User } from "@sallyport/core/user";
@@ -21,8 +21,8 @@ import { type FakeStore, openFakeStore } from "../fakes/store.ts";
 import { type LinesDatabase, lines, openLinesDatabase } from "./lines.ts";
 import { type MemorySink, openMemorySink } from "./memory-sink.ts";
 
-export const digest = { sha256: (text: string) => createHash("sha256").update(text).digest("hex") };
-export const random = { bytes: (count: number) => new Uint8Array(randomBytes(count)) };
+const digest = { sha256: (text: string) => createHash("sha256").update(text).digest("hex") };
+const random = { bytes: (count: number) => new Uint8Array(randomBytes(count)) };
 
 let certificate: Promise<Certificate> | undefined;
 export const testCertificate = (): Promise<Certificate> => {
@@ -40,9 +40,9 @@ export const makeClock = (at: number) => {
     },
   };
 };
-export type TestClock = ReturnType<typeof makeClock>;
+type TestClock = ReturnType<typeof makeClock>;
 
-export interface LogLine {
+interface LogLine {
   readonly level: string;
   readonly message: string;
   readonly facts: Readonly<Record<string, unknown>>;
@@ -359,5 +359,3 @@ export const enterGate = async (
 export const eventually = async (what: () => boolean): Promise<void> => {
   while (!what()) await new Promise((resolve) => setImmediate(resolve));
 };
-
-export type { AuditSink, Store };

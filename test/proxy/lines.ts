@@ -10,7 +10,7 @@ interface LinesServer extends Server {
 }
 
 /** One line, without what follows it. */
-export const readLine = (socket: Socket): Promise<string> =>
+const readLine = (socket: Socket): Promise<string> =>
   new Promise((resolve, reject) => {
     let have = Buffer.alloc(0);
     const stop = (): void => {
