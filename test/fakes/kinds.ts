@@ -3,11 +3,11 @@ import type { KindName } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
 import type { Found, Kinds, Listing, Sighting } from "@sallyport/core/kind";
 
-export type Page = Partial<Found> | Failure;
+type Page = Partial<Found> | Failure;
 /** What each place answers, page by page; a Failure ends the listing there. */
 export type World = Map<string, readonly Page[]>;
 
-export const placeOf = (kind: KindName, { region, assume }: Listing): string =>
+const placeOf = (kind: KindName, { region, assume }: Listing): string =>
   `${kind}/${region}/${assume?.roleArn ?? "self"}`;
 
 export const openFakeKinds = (world: World): Kinds & { readonly asked: Listing[] } => {

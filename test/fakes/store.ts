@@ -4,7 +4,7 @@ import { Failure } from "@sallyport/core/failure";
 import { itemVersion } from "@sallyport/core/family";
 import type { Change, Condition, Item, Key, Store } from "@sallyport/core/ports";
 
-export interface StoreFault {
+interface StoreFault {
   /** From now on every call is refused as `unavailable`. */
   break(): void;
   /** From now on every call that changes or reads something for which `when` is true is refused. */
