@@ -2,6 +2,7 @@
 import type { ReachableDatabase } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
 import { compileSelector } from "@sallyport/core/label";
+import { isReserved } from "@sallyport/core/naming";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Format, formatOption, listing, printAs } from "../format.ts";
@@ -39,26 +40,25 @@ const parseSearch =
     return words.every((word) => text.includes(word.toLowerCase()));
   };
 
-/** A command that works as it stands, where the roles name someone in particular. */
+/** A command that works as it stands where the roles name one user and one database name; else with a word to fill in. */
 const connectCommand = ({ name, users }: ReachableDatabase): string => {
   const [first] = users;
   const names = first?.names ?? [];
   const user =
     users.length === 1 && first?.user !== "*" ? [] : ["-u", users.find((u) => u.user !== "*")?.user ?? "USER"];
-  const dbName =
-    names.length === 0 || (names.length === 1 && names[0] !== "*")
-      ? []
-      : ["-n", names.find((n) => n !== "*") ?? "NAME"];
+  const dbName = names.length === 0 || (names.length === 1 && names[0] !== "*") ? [] : ["-n", "NAME"];
   return commandLine(["sally", "db", "connect", name, ...user, ...dbName]);
 };
 
-const labelText = (labels: Readonly<Record<string, string>>): string =>
+/** The tags somebody chose; with `all` what discovery derived too. */
+const labelText = (labels: Readonly<Record<string, string>>, all: boolean): string =>
   Object.entries(labels)
+    .filter(([key]) => all || !isReserved(key))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${value}`)
     .join(",");
 
-const columns: readonly { head: string; verbose?: true; cell(database: ReachableDatabase): string }[] = [
+const columns: readonly { head: string; verbose?: true; cell(database: ReachableDatabase, all: boolean): string }[] = [
   { head: "Name", cell: ({ name }) => name },
   { head: "Description", cell: ({ description }) => description },
   { head: "Protocol", verbose: true, cell: ({ protocol }) => protocol },
@@ -66,7 +66,7 @@ const columns: readonly { head: string; verbose?: true; cell(database: Reachable
   { head: "Endpoint", verbose: true, cell: ({ endpoint }) => `${endpoint.host}:${endpoint.port}` },
   { head: "Status", verbose: true, cell: ({ status, reason }) => (reason ? `${status}: ${reason}` : status) },
   { head: "Allowed Users", cell: ({ users }) => users.map(({ user }) => user).join(", ") },
-  { head: "Labels", cell: ({ labels }) => labelText(labels) },
+  { head: "Labels", cell: ({ labels }, all) => labelText(labels, all) },
   { head: "Connect", cell: connectCommand },
 ];
 
@@ -88,7 +88,7 @@ const act = async (context: Context, selector: string | undefined, options: Opti
     printTable(
       context,
       shown.map(({ head }) => head),
-      found.map((database) => shown.map(({ cell }) => cell(database))),
+      found.map((database) => shown.map(({ cell }) => cell(database, options.verbose ?? false))),
     );
   });
 };
@@ -98,7 +98,7 @@ export const dbLs = (db: Command, context: Context): void => {
     .description("list the databases you may reach")
     .argument("[labels]", "key=value,… that must all match; a value may be a glob")
     .option("--search <words>", "words, separated by commas, that must all occur", readList)
-    .option("-v, --verbose", "protocol, kind, endpoint and status too")
+    .option("-v, --verbose", "protocol, kind, endpoint, status and derived labels too")
     .addOption(formatOption(listing))
     .action((selector: string | undefined, options: Options) => act(context, selector, options));
 };
