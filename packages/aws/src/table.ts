@@ -20,7 +20,7 @@ import { attemptsOf, type Connection, clientOptions, errorName, isAccessDenied }
 import { requestOf } from "./condition.ts";
 
 /** Both strings. */
-export const tableKey = { partition: "pk", sort: "sk", timeToLive: "expiresAt" } as const;
+export const tableKey = { partition: "pk", sort: "sk", timeToLive: "ttl" } as const;
 
 const mostItems = 100;
 /** Another transaction holds the item for milliseconds: trying again is the cure. */
