@@ -51,6 +51,18 @@ describe("a proven token", () => {
     expect(house.store.items().filter((item) => item.pk.startsWith("spend#"))).toEqual([]);
   });
 
+  it("may be followed at once by what the client has to say", async () => {
+    const bound = await house.issueBound();
+    const socket = await dialTls(gatePort(), { alpn: "sallyport/1" });
+    const proof = proofFor(socket, bound.token, bound.key);
+    const hello = frameOf({ token: bound.token, key: bound.der.toString("base64"), proof });
+    const heard: Buffer[] = [];
+    socket.on("data", (chunk: Buffer) => void heard.push(chunk));
+    socket.write(Buffer.concat([hello, Buffer.from("LOGIN reader orders x\n")]));
+    await eventually(() => Buffer.concat(heard).toString().includes("WELCOME"));
+    socket.destroy();
+  });
+
   it("works with Ed25519 too", async () => {
     const { publicKey, privateKey } = generateKeyPairSync("ed25519");
     const der = publicKey.export({ type: "spki", format: "der" });

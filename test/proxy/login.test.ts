@@ -250,7 +250,13 @@ describe("S-37 a client that vanishes", () => {
     await eventually(() => house.proxy.counts().waiting === 1);
     client.socket.destroy();
     await client.closed;
+    await eventually(() => house.proxy.counts().waiting === 0);
     resolve();
+    // whatever was under way is over before a later login is in
+    const later = await logIn(house.proxy, token);
+    expect(later.answer).toMatch(/^WELCOME/);
+    expect(house.proxy.counts().sessions).toBe(1);
+    later.client.socket.destroy();
     await settled();
   });
 

@@ -70,6 +70,24 @@ describe("a token that is no good", () => {
     }
   });
 
+  it("S-08 is refused when it is revoked while it is being redeemed", async () => {
+    const { token, id } = await house.issue();
+    const { getMany } = house.store;
+    let revoked = false;
+    const overtaken = await house.beside({
+      store: {
+        ...house.store,
+        getMany: async (wanted) => {
+          if (!revoked) await house.revoke(id);
+          revoked = true;
+          return getMany(wanted);
+        },
+      },
+    });
+    expect((await logIn(overtaken, token)).answer).toBe(uniform);
+    expect(house.database.logins).toEqual([]);
+  });
+
   it("S-13 is not looked up any more after too many from one address", async () => {
     const strict = await house.beside({
       limits: { failures: { total: { burst: 100, perSecond: 0 }, each: { burst: 2, perSecond: 1 } } },

@@ -2,6 +2,7 @@
 import { keys } from "@sallyport/core/family";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { allow, eventually, type House, logIn, openHouse, type Talk } from "./house.ts";
+import { lines } from "./lines.ts";
 
 let house: House;
 beforeEach(async () => {
@@ -85,6 +86,33 @@ describe("S-08 a change cuts live sessions within 5 s", () => {
     expect(await isAlive(client)).toBe(true);
     await house.pass(12);
     expect(await client.hear()).toBe("CUT ended the session was idle for 10s");
+  });
+
+  it("asks the table once for a change, and at most every two seconds when it never rests", async () => {
+    const { getMany } = house.store;
+    let reads = 0;
+    const watched = await house.beside({
+      store: {
+        ...house.store,
+        getMany: (wanted) => {
+          reads += 1;
+          return getMany(wanted);
+        },
+      },
+    });
+    const { token } = await house.issue();
+    const { client } = await logIn(watched, token);
+    await house.pass(3);
+    reads = 0;
+    await house.setUser({ traits: { team: ["shop"] } });
+    await house.pass(10);
+    expect(reads).toBe(1);
+    for (let second = 0; second < 10; second += 1) {
+      await house.setUser({ traits: { second: [String(second)] } });
+      await house.pass(1);
+    }
+    expect(reads).toBeLessThanOrEqual(7);
+    expect(await isAlive(client)).toBe(true);
   });
 
   it("a change nobody counted is seen within a minute", async () => {
@@ -193,6 +221,26 @@ describe("while the table can't be read", () => {
     const { token } = await house.issue();
     expect((await logIn(house.proxy, token)).answer).toMatch(/^ERR unavailable/);
   });
+});
+
+it("S-08 ends both sockets of a session whose relay does not heed the cut", async () => {
+  const deaf: typeof lines = {
+    ...lines,
+    relay: (client, server) =>
+      new Promise((resolve) => {
+        client.socket.pipe(server.socket).pipe(client.socket);
+        client.socket.once("close", () => resolve({ by: "client" }));
+      }),
+  };
+  const stubborn = await house.beside({ protocols: { postgres: deaf }, limits: { graceMs: 50 } });
+  const { token } = await house.issue();
+  const { client } = await logIn(stubborn, token);
+  expect(await isAlive(client)).toBe(true);
+  await house.lock({ user: "ana" });
+  await house.pass(4);
+  expect(await client.hear()).toBe("end");
+  await eventually(() => stubborn.counts().sessions === 0 && house.database.live() === 0);
+  expect(sessionItems()[0]?.["reason"]).toMatch(/^ended: .*locked/);
 });
 
 it("decides inside a session by the roles of now", async () => {
