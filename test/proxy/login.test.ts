@@ -1,5 +1,7 @@
 // The one login on the plain port, from every side it can go wrong.
+import { Failure } from "@sallyport/core/failure";
 import { keys } from "@sallyport/core/family";
+import type { Store } from "@sallyport/core/ports";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { allow, arrive, dialTcp, dialTls, eventually, type House, logIn, openHouse, talk } from "./house.ts";
 
@@ -288,5 +290,43 @@ it("owes what it could not write at the end, and pays it", async () => {
   await house.pass(5);
   await eventually(() => house.proxy.counts().owed === 0);
   expect(itemsOf("session")[0]).toMatchObject({ state: "ended" });
+  expect(await house.store.get(keys.spend(id))).toMatchObject({ live: 0 });
+});
+
+it("gives counts back once when the table did it and its answer was lost", async () => {
+  const { transact } = house.store;
+  let lost = false;
+  const store: Store = {
+    ...house.store,
+    transact: async (changes) => {
+      await transact(changes);
+      const ends = changes.some((change) => "update" in change && change.update.pk.startsWith("session#"));
+      if (ends && !lost) {
+        lost = true;
+        throw new Failure("unavailable", "the answer was lost");
+      }
+    },
+  };
+  const beside = await house.beside({ store });
+  const { token } = await house.issue();
+  const { client } = await logIn(beside, token);
+  client.socket.destroy();
+  await eventually(() => beside.counts().owed === 1);
+  await house.pass(5);
+  await eventually(() => beside.counts().owed === 0);
+  expect(itemsOf("spend")[0]).toMatchObject({ logins: 1, live: 0 });
+});
+
+it("gives nothing back for a session that the sweeper closed", async () => {
+  const { token, id } = await house.issue();
+  const { client } = await logIn(house.proxy, token);
+  const [session] = itemsOf("session");
+  if (!session) throw new Error("no session");
+  await house.store.write({ update: session, set: { state: "lost" } });
+  await house.store.write({ update: keys.spend(id), add: { live: -1 } });
+  client.socket.destroy();
+  await house.proxy.drain(1_000);
+  expect(house.proxy.counts()).toEqual({ waiting: 0, sessions: 0, owed: 0 });
+  expect(itemsOf("session")[0]).toMatchObject({ state: "lost" });
   expect(await house.store.get(keys.spend(id))).toMatchObject({ live: 0 });
 });
