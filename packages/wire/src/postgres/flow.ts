@@ -7,8 +7,8 @@ import type { Socket } from "../protocol.ts";
 import type { Frames } from "./frame.ts";
 
 export interface Flow {
-  /** Passes on no more than the rest of the current message, then stops and calls `done`. */
-  finish(done: () => void): void;
+  /** Passes on no more than the rest of the current message, then stops and calls `done`: is what has passed whole messages? */
+  finish(done: (whole: boolean) => void): void;
   /** Nothing more is passed on. */
   stop(): void;
 }
@@ -33,14 +33,14 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
   let full = false; //               is the other side slow?
   let ended = false;
   let stopped = false;
-  let finished: (() => void) | undefined;
+  let spoiled: { readonly whole: boolean } | undefined; // nothing after it can be read
+  let finished: ((whole: boolean) => void) | undefined;
 
   const settle = (): void => {
     if (ended) to.end();
-    if (finished && frames.left() === 0) {
-      stop();
-      finished();
-    }
+    if (!finished || !(spoiled || frames.left() === 0)) return;
+    stop();
+    finished(spoiled?.whole ?? true);
   };
 
   const write = (whole: Buffer | undefined, rest: Buffer): void => {
@@ -70,7 +70,7 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
         waiting = false;
         if (stopped) return;
         write(whole, rest);
-        if (!full) from.resume();
+        if (!full && !spoiled) from.resume();
         settle();
       })
       .catch((thrown: unknown) => broken(toFailure(thrown)));
@@ -95,10 +95,12 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
       frames.scan(whole);
       rest = chunk.subarray(some);
     }
+    const inside = frames.left() > 0;
     let some = 0;
     try {
       some = frames.scan(rest, finished !== undefined);
     } catch (thrown) {
+      spoiled = { whole: !inside || frames.edge() > 0 };
       if (lenient) pass(whole, rest.subarray(0, frames.edge()));
       throw thrown;
     }
@@ -112,12 +114,14 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
     try {
       follow(chunk);
     } catch (thrown) {
+      from.off("data", onData).pause();
+      spoiled ??= { whole: false };
       broken(toFailure(thrown));
     }
   };
   const onDrain = (): void => {
     full = false;
-    if (!waiting) from.resume();
+    if (!waiting && !spoiled) from.resume();
   };
   const onEnd = (): void => {
     ended = true;

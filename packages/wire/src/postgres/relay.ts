@@ -47,6 +47,7 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
     let by: End["by"] | undefined;
     let failure: Failure | undefined;
     let timer: NodeJS.Timeout | undefined;
+    let parted = false;
 
     const after = (ms: number, act: () => void): void => {
       clearTimeout(timer);
@@ -54,11 +55,13 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
     };
 
     /** Nothing goes to the database any more; the client is told why, unless it is inside a message. */
-    const farewell = (): void => {
+    const farewell = (whole: boolean): void => {
+      if (parted) return;
+      parted = true;
       clearTimeout(timer);
       down.stop();
       far.destroy();
-      if (failure && answers.left() === 0) void dismiss(near, fatal(failure, stateOf(failure)));
+      if (failure && whole) void dismiss(near, fatal(failure, stateOf(failure)));
       else near.destroy();
     };
     const cut = (why: Failure, who: End["by"] = "cut"): void => {
@@ -66,8 +69,9 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
       by ??= who;
       failure = why;
       up.stop();
-      after(boundaryMs, farewell);
+      after(boundaryMs, () => farewell(false));
       down.finish(farewell);
+      if (far.closed) farewell(answers.left() === 0);
     };
 
     const copied = (): number => asks.copied() + answers.copied();
@@ -110,6 +114,7 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
     };
     const onFarClose = (): void => {
       if (near.closed) finish();
+      if (failure) farewell(answers.left() === 0);
       if (near.closed || failure) return;
       if (!far.readableEnded) {
         const hint = "connect again; the database or its network may have failed";
@@ -124,6 +129,7 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
       if (failure) return;
       // what the client still says has nobody to go to
       up.stop();
+      far.end();
       near.resume();
     };
     const onAbort = (): void => cut(toFailure(live.ended.reason));
