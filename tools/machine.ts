@@ -4,7 +4,8 @@ import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 
 /** Each entry names packages of which one is enough, the preferred first. */
-const wanted: readonly (readonly [preferred: string, ...others: string[]])[] = [
+type Packages = readonly (readonly [preferred: string, ...others: string[]])[];
+const wanted: Packages = [
   ["postgresql-15", "postgresql"],
   ["postgresql-client"],
   ["python3-psycopg2"],
@@ -43,17 +44,17 @@ const withoutServices = (work: () => boolean): boolean => {
   }
 };
 
-const install = (choices: typeof wanted): boolean => {
+const install = (choices: Packages): boolean => {
   if (!aptGet("update")) return false;
   const names = choices.map((choice) => choice.find(available) ?? choice[0]);
   return withoutServices(() => aptGet("install", "--no-install-recommends", ...names));
 };
 
 /** Returns what is still missing, as one sentence that says how to get it, or undefined where nothing is. */
-export const prepare = (): string | undefined => {
+export const prepare = (packages: Packages = wanted): string | undefined => {
   const debian = process.platform === "linux" && existsSync("/etc/debian_version");
-  const missing = () => wanted.filter((choice) => !choice.some(installed));
-  const before = debian ? missing() : wanted;
+  const missing = () => packages.filter((choice) => !choice.some(installed));
+  const before = debian ? missing() : packages;
   if (before.length === 0) return undefined;
   const names = before.map(([name]) => name).join(" ");
   if (!debian) {

@@ -1,0 +1,85 @@
+// The table of the proxy that is measured: a real DynamoDB API with one user, one role, the database and a token for it.
+import { createHash, randomBytes } from "node:crypto";
+import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
+import { openTable, tableClient } from "@sallyport/aws/table";
+import type { Database } from "@sallyport/core/database";
+import { changeAccess } from "@sallyport/core/epoch";
+import { keys, toItem } from "@sallyport/core/family";
+import { type ConnectToken, makeToken } from "@sallyport/core/token";
+import { startDynoxide } from "@sallyport/local/dynoxide";
+import { makeDatabase, makeRole } from "../core/make.ts";
+import { account, awsName, type Bench } from "./server.ts";
+
+const name = "sallyport";
+const region = "eu-west-1";
+const hour = 3_600_000;
+const mostLogins = 1_000_000;
+
+export interface Table {
+  readonly env: Readonly<Record<string, string>>;
+  readonly token: string;
+  close(): Promise<void>;
+}
+
+const fill = async (store: ReturnType<typeof openTable>, bench: Bench): Promise<string> => {
+  const now = Date.now();
+  const database: Database = makeDatabase({
+    name: account.database,
+    endpoint: { host: awsName, port: bench.port, verifyName: awsName, roots: "rds" },
+  });
+  const role = makeRole("bench", {
+    allow: { db_labels: { "*": "*" }, db_users: [account.user], db_names: [account.database] },
+    options: { bearer_logins: 10_000 },
+  });
+  const user = { name: "ana", roles: ["bench"], traits: {}, state: "active", createdAt: now, createdBy: "root" };
+  const digest = { sha256: (text: string) => createHash("sha256").update(text).digest("hex") };
+  const { token, id } = makeToken("connect", { bytes: (count) => randomBytes(count) }, digest);
+  const connect: ConnectToken = {
+    ...{ id, user: user.name, database: database.name, protocol: "postgres" },
+    ...{ dbUser: account.user, dbName: account.database, session: "s".repeat(64), loginExpiresAt: now + 12 * hour },
+    // one token for the whole run, where a person would ask for several
+    ...{ issuedAt: now, expiresAt: now + 2 * hour, way: { bearer: mostLogins } },
+  };
+  await changeAccess(
+    store,
+    { put: toItem(keys.user(user.name), { ...user, revision: 1 }) },
+    { put: toItem(keys.role(role.name), role) },
+    { put: toItem(keys.database(database.name), database) },
+    { put: toItem(keys.connectToken(id), connect) },
+  );
+  return token.reveal();
+};
+
+export const openBenchTable = async (bench: Bench): Promise<Table> => {
+  const dynoxide = await startDynoxide();
+  const endpoint = `http://${dynoxide.host}:${dynoxide.port}`;
+  const client = tableClient({
+    region,
+    endpoint,
+    keys: async () => ({ accessKeyId: "AKIABENCH", secretAccessKey: "bench" }),
+  });
+  try {
+    await client.send(
+      new CreateTableCommand({
+        TableName: name,
+        BillingMode: "PAY_PER_REQUEST",
+        AttributeDefinitions: ["pk", "sk"].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+        KeySchema: [
+          { AttributeName: "pk", KeyType: "HASH" },
+          { AttributeName: "sk", KeyType: "RANGE" },
+        ],
+      }),
+    );
+    const token = await fill(openTable({ name, client }), bench);
+    const env = {
+      ...{ AWS_REGION: region, AWS_ENDPOINT_URL: endpoint, AWS_ACCESS_KEY_ID: "AKIABENCH" },
+      ...{ AWS_SECRET_ACCESS_KEY: "bench", SALLYPORT_TABLE: name },
+    };
+    return { env, token, close: () => dynoxide.close() };
+  } catch (thrown) {
+    await dynoxide.close();
+    throw thrown;
+  } finally {
+    client.destroy();
+  }
+};
