@@ -17,19 +17,21 @@ export interface Plan<T> {
   readonly answer: T;
 }
 const mostTries = 5;
+const plansOf = (item: Item | undefined): number => (typeof item?.["plans"] === "number" ? item["plans"] : 0);
 
 /**
  * Reads, rules and writes as one, for a change that rests on more than the items it writes (the last administrator, a role
- * that must exist): when anything about access moved since the plan was begun, nothing is written and it is made again.
+ * that must exist): when another plan was carried out since this one was begun, nothing is written and it is made again.
+ * Plans are counted beside the epoch, which others move too: whoever revokes tokens quickly must not hold up a lock on them.
  * @throws Failure as the plan does; `conflict` when others are always faster
  */
 export const planAccess = async <T>(store: Store, plan: () => Promise<Plan<T>>): Promise<T> => {
   for (let left = mostTries; ; left--) {
-    const epoch = epochOf(await store.get(keys.epoch()));
+    const plans = plansOf(await store.get(keys.epoch()));
     const { changes, answer } = await plan();
-    const unmoved = epoch === 0 ? { below: { epoch: 1 } } : { equals: { epoch } };
+    const unmoved = plans === 0 ? { below: { plans: 1 } } : { equals: { plans } };
     try {
-      await store.transact([...changes, { update: keys.epoch(), add: { epoch: 1 }, if: unmoved }]);
+      await store.transact([...changes, { update: keys.epoch(), add: { epoch: 1, plans: 1 }, if: unmoved }]);
       return answer;
     } catch (thrown) {
       if (!(thrown instanceof Failure) || thrown.code !== "conflict" || left === 1) throw thrown;

@@ -34,6 +34,8 @@ export const keys = {
   discoveryConfig: (name: string): Key => ({ pk: "config#discovery", sk: name }),
   dynamicDatabase: (name: string): Key => ({ pk: "config#database", sk: name }),
   password: (user: string): Key => ({ pk: `login#${user}`, sk: "password" }),
+  /** Which of a user's invitations is the one that counts. */
+  openInvite: (user: string): Key => ({ pk: `login#${user}`, sk: "invite" }),
   loginAttempts: (who: string): Key => ({ pk: `login#${who}`, sk: "attempts" }),
   database: (name: string): Key => ({ pk: "database#", sk: name }),
   connectToken: (sha256: string): Key => ({ pk: `token#${sha256}`, sk: "token" }),

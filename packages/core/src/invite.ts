@@ -3,7 +3,7 @@
 import { type EventName, eventChange } from "./audit.ts";
 import { type Plan, planAccess } from "./epoch.ts";
 import { Failure } from "./failure.ts";
-import { keys, read, readAll, toItem } from "./family.ts";
+import { keys, read, readAll, toItem, ttlAfter } from "./family.ts";
 import { allLocks, type Desk, endLogins, isGood, keyChanges, notEnded } from "./login.ts";
 import type { Change, Store } from "./ports.ts";
 import { Role } from "./role.ts";
@@ -59,10 +59,17 @@ export const invitation = (
   const { next, before, event, actor } = about;
   const issuedAt = clock.now();
   const expiresAt = issuedAt + lastsFor;
-  const { token, changes } = keyChanges({ random, digest }, { kind: "invite", user: next.name, issuedAt, expiresAt });
+  const key = { kind: "invite", user: next.name, issuedAt, expiresAt } as const;
+  const { token, id, changes } = keyChanges({ random, digest }, key);
   const details = { user: next.name, roles: next.roles, state: next.state, expiresAt, ...facts };
   return {
-    changes: [userChange(next, before), ...changes, eventChange({ name: event, at: issuedAt, actor, details }, random)],
+    changes: [
+      userChange(next, before),
+      ...changes,
+      // from this write on the ones before it are void, ended or not
+      { update: keys.openInvite(next.name), set: { id, ttl: ttlAfter(expiresAt) } },
+      eventChange({ name: event, at: issuedAt, actor, details }, random),
+    ],
     answer: { invite: token.reveal(), user: next.name, expiresAt },
   };
 };
@@ -98,13 +105,9 @@ export const reset = async (desk: Desk, actor: string, name: string): Promise<In
     const plan = invitation(desk, { next, before, event: "user.invite", actor }, inviteFor, { reset: true });
     return { ...plan, changes: [...plan.changes, { remove: keys.password(name) }] };
   });
-  await endOthers(desk, answer, actor);
+  await endLogins(desk, name, actor, "invite");
   return answer;
 };
-
-/** Ends what was valid before this invitation was made. */
-const endOthers = (desk: Desk, made: Invitation, actor: string): Promise<void> =>
-  endLogins(desk, made.user, actor, identify("invite", made.invite, desk.digest));
 
 const badInvite = (): Failure =>
   new Failure("bad_token", "this invitation is not valid", {
@@ -121,23 +124,27 @@ export const acceptInvite = async (
   const id = identify("invite", presented, digest);
   const key = id === undefined ? undefined : await read(store, ApiKey, keys.apiKey(id));
   const user = key && (await read(store, User, keys.user(key.user)));
-  if (id === undefined || !user || !isGood(key, "invite", user, clock.now())) throw badInvite();
+  const open = user && (await store.get(keys.openInvite(user.name)));
+  if (id === undefined || !user || open?.["id"] !== id || !isGood(key, "invite", user, clock.now())) throw badInvite();
   if (user.state === "disabled")
     throw new Failure("denied", `user ${user.name} is disabled`, { hint: "ask an administrator" });
   const made: PasswordHash = { user: user.name, hash: await hash(), changedAt: clock.now() };
   // before the new password counts, so that nothing old outlives it
-  await endLogins(desk, user.name, user.name, id);
-  return planAccess(store, async () => {
-    const [invited, before] = await Promise.all([
+  await endLogins(desk, user.name, user.name, "invite");
+  const answer = await planAccess(store, async () => {
+    const [invited, before, current] = await Promise.all([
       read(store, ApiKey, keys.apiKey(id)),
       read(store, User, keys.user(user.name)),
+      store.get(keys.openInvite(user.name)),
     ]);
     const now = clock.now();
-    if (!before || before.state === "disabled" || !isGood(invited, "invite", before, now)) throw badInvite();
+    if (!before || before.state === "disabled" || current?.["id"] !== id || !isGood(invited, "invite", before, now))
+      throw badInvite();
     const next: User = { ...before, state: "active", revision: before.revision + 1 };
     return {
       changes: [
         { update: keys.apiKey(id), set: { endedAt: now }, if: notEnded },
+        { remove: keys.openInvite(user.name), if: { equals: { id } } },
         { put: toItem(keys.password(user.name), made) },
         userChange(next, before),
         eventChange({ name: "user.password", at: now, actor: user.name, details: { user: user.name } }, random),
@@ -145,4 +152,7 @@ export const acceptInvite = async (
       answer: { user: user.name },
     };
   });
+  // an old password may have been good until then
+  await endLogins(desk, user.name, user.name, "invite");
+  return answer;
 };

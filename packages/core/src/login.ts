@@ -28,6 +28,8 @@ export interface Caller {
 
 /** Clocks of two functions differ by less than this; a key from further ahead was not made by us. */
 const clockSlack = 5 * 60_000;
+/** Logins ended side by side. */
+const mostEnding = 8;
 /** Revocations in one transaction, beside the epoch and the event. */
 const mostAtOnce = 90;
 const issuedPrefix = keys.issued("", "").sk;
@@ -124,23 +126,30 @@ const end = async (desk: Desk, key: ApiKey, id: string, actor: string): Promise<
     if (!(thrown instanceof Failure) || thrown.code !== "conflict") throw thrown;
   });
   if (key.kind === "session") await revokeIssued(desk, key.user, id, actor);
+  // nothing is left to end: whoever ends this user's logins next, or again, passes it over
+  await desk.store.write({ remove: keys.userKey(key.user, id) });
 };
 
 /** Ends one login and revokes its connect tokens. Doing it again finishes what was left. */
 export const endLogin = async (desk: Desk, caller: Caller): Promise<void> => {
   const key = await read(desk.store, ApiKey, keys.apiKey(caller.login));
   if (!key) return;
+  // also before the end: what fails here can be tried again under a login that still counts
+  await revokeIssued(desk, key.user, caller.login, caller.user.name);
   await end(desk, key, caller.login, caller.user.name);
   await record(desk, "logout", caller.user.name, {});
 };
 
-/** Ends every login and every open invitation of a user, but for the one of that id. */
-export const endLogins = async (desk: Desk, user: string, actor: string, but?: string): Promise<void> => {
-  for await (const item of walk(desk.store, keys.userKey(user, "").pk)) {
-    if (item.sk === but) continue;
-    const key = await read(desk.store, ApiKey, keys.apiKey(item.sk));
-    if (key) await end(desk, key, item.sk, actor);
-  }
+/** Ends every login and every invitation of a user, or all but one kind. Doing it again goes on where it stopped. */
+export const endLogins = async (desk: Desk, user: string, actor: string, but?: ApiKey["kind"]): Promise<void> => {
+  const ids: string[] = [];
+  for await (const item of walk(desk.store, keys.userKey(user, "").pk)) if (item["kind"] !== but) ids.push(item.sk);
+  const endOne = async (id: string): Promise<void> => {
+    const key = await read(desk.store, ApiKey, keys.apiKey(id));
+    if (key) await end(desk, key, id, actor);
+  };
+  for (let from = 0; from < ids.length; from += mostEnding)
+    await Promise.all(ids.slice(from, from + mostEnding).map(endOne));
 };
 
 /** Revokes a connect token: one's own, an administrator any. To others a token is unknown. @throws Failure `not_found` */

@@ -82,7 +82,7 @@ const nextState = async (
 const user = makeResource({
   kind: "user",
   key: keys.user,
-  schema: User.extend(described),
+  schema: User,
   events: { put: "user.change", remove: "user.remove" },
   access: true,
   toDocument: (stored) => ({
@@ -100,7 +100,7 @@ const user = makeResource({
   },
   removal: async (desk, before) => {
     await requireOtherAdmin(desk, before);
-    return [{ remove: keys.password(before.name) }];
+    return [{ remove: keys.password(before.name) }, { remove: keys.openInvite(before.name) }];
   },
   after: async (desk, name, now, actor) => {
     if (now?.state !== "active") await endLogins(desk, name, actor);

@@ -9,6 +9,7 @@ export type Traits = z.infer<typeof Traits>;
 
 export const User = z.object({
   name: Name,
+  description: z.string().optional(),
   roles: z.array(Name).max(64),
   traits: Traits.default({}),
   /** `invited` until a password is set; `disabled` is denied everything. */

@@ -54,15 +54,23 @@ const takeTurns = async (desk: PasswordDesk, user: string, address: string, now:
   return [pair, source, target];
 };
 
-/** @throws Failure `not_logged_in` whatever is wrong with user and password; `denied`, `too_many` */
+const lengthOf = (...asked: Parameters<typeof loginTtl>): number | Failure => {
+  try {
+    return loginTtl(...asked);
+  } catch (thrown) {
+    if (thrown instanceof Failure) return thrown;
+    throw thrown;
+  }
+};
+
+/** @throws Failure `not_logged_in` whatever is wrong with user and password; `denied`, `too_many`; `conflict` when the user changes at that moment */
 export const login = async (desk: PasswordDesk, input: Input<"login">, from: string): Promise<Output<"login">> => {
   const { store, clock, random } = desk;
   const startedAt = clock.now();
   const turns = await takeTurns(desk, input.user, countedAddress(from), startedAt);
-  const [user, stored] = await Promise.all([
-    read(store, User, keys.user(input.user)),
-    read(store, PasswordHash, keys.password(input.user)),
-  ]);
+  // in this order: the write below is refused when the user changed since, and a password changes only together with its user
+  const user = await read(store, User, keys.user(input.user));
+  const stored = await read(store, PasswordHash, keys.password(input.user));
   // a password outlives nobody: a new user by an old name has none yet
   const own = user && stored && stored.changedAt >= user.createdAt ? stored.hash : undefined;
   const right = await checkPassword(own, input.password);
@@ -81,16 +89,26 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
     : user.state === "active"
       ? undefined
       : `user ${user.name} is ${user.state}`;
-  if (against !== undefined) {
-    await record(desk, "login.failure", user.name, { from, why: against });
-    throw new Failure("denied", against, { hint: "ask an administrator" });
-  }
-  const expiresAt = now + loginTtl(user, compileRoles(roles), input.ttl);
+  const refuse = async (failure: Failure): Promise<never> => {
+    await record(desk, "login.failure", user.name, { from, why: failure.message });
+    throw failure;
+  };
+  if (against !== undefined) return refuse(new Failure("denied", against, { hint: "ask an administrator" }));
+  const lastsFor = lengthOf(user, compileRoles(roles), input.ttl);
+  if (lastsFor instanceof Failure) return refuse(lastsFor);
+  const expiresAt = now + lastsFor;
   const { token, id, changes } = keyChanges(desk, { kind: "session", user: user.name, issuedAt: now, expiresAt });
   const details = { from, login: id, expiresAt };
-  await store.transact([
-    ...changes,
-    eventChange({ name: "login.success", at: now, actor: user.name, details }, random),
-  ]);
+  await store
+    .transact([
+      ...changes,
+      // a reset or a disabling that came in between has ended all logins, but could not know of this one
+      { update: keys.user(user.name), if: { equals: { revision: user.revision } } },
+      eventChange({ name: "login.success", at: now, actor: user.name, details }, random),
+    ])
+    .catch((thrown: unknown) => {
+      if (!(thrown instanceof Failure) || thrown.code !== "conflict") throw thrown;
+      throw new Failure("conflict", `user ${user.name} was changed meanwhile`, { hint: "log in again" });
+    });
   return { token: token.reveal(), expiresAt, user: user.name, roles: user.roles };
 };
