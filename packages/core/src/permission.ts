@@ -42,8 +42,9 @@ const read = ["GetItem", "BatchGetItem", "Query"];
 /** What each principal needs whatever the kinds. */
 const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>> = {
   api: (d) => [
-    items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy", "run", "session"),
-    items(d, ["PutItem", "UpdateItem", "DeleteItem"], "access", "config", "login", "key"),
+    items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy"),
+    items(d, ["PutItem", "UpdateItem", "DeleteItem"], "access", "login", "key"),
+    items(d, ["PutItem", "DeleteItem"], "config"),
     items(d, ["PutItem", "UpdateItem"], "token"),
     items(d, ["UpdateItem"], "epoch"),
     items(d, ["PutItem"], "event"),
@@ -55,22 +56,23 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["UpdateItem"], "epoch", "login"),
   ],
   discover: (d) => [
-    items(d, read, "config", "database", "run"),
+    items(d, ["Query"], "config", "database"),
+    items(d, ["GetItem"], "run"),
     items(d, ["PutItem", "DeleteItem"], "database"),
     items(d, ["PutItem"], "run", "event"),
     items(d, ["UpdateItem"], "epoch"),
     ...assume(d),
   ],
   sweep: (d) => [
-    items(d, ["Query", "GetItem"], "proxy", "session", "spend", "limit", "token"),
+    items(d, ["Query"], "proxy", "session"),
     items(d, ["UpdateItem"], "session", "spend", "limit"),
     items(d, ["DeleteItem"], "proxy"),
     items(d, ["PutItem"], "event"),
   ],
   // no Scan, no Delete, nothing on login# or key#: a captured proxy can't mint itself anything
   proxy: (d) => [
-    items(d, read, "access", "epoch", "database", "token", "proxy", "managed"),
-    items(d, ["UpdateItem"], "spend", "limit", "session", "proxy"),
+    items(d, read, "access", "epoch", "database", "token", "proxy"),
+    items(d, ["UpdateItem"], "spend", "limit", "session"),
     items(d, ["PutItem"], "session", "proxy", "event"),
     {
       actions: ["secretsmanager:GetSecretValue"],

@@ -1,0 +1,41 @@
+// What each principal may do to the table, against what its code does: nothing that is not needed.
+import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
+import { expect, it } from "vitest";
+
+const deployment: Deployment = {
+  partition: "aws",
+  account: "111122223333",
+  region: "eu-west-1",
+  tableArn: "arn:aws:dynamodb:eu-west-1:111122223333:table/t",
+  discoverArn: "arn:aws:lambda:eu-west-1:111122223333:function:discover",
+  secretPrefix: "t",
+  assumable: [],
+};
+const tablePowers = (principal: Principal): Set<string> =>
+  new Set(
+    statementsFor(principal, deployment, ["rds", "aurora"]).flatMap(({ actions, conditions }) =>
+      [conditions?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"] ?? []]
+        .flat()
+        .flatMap((family) => actions.map((action) => `${action.replace("dynamodb:", "")} ${family}`)),
+    ),
+  );
+
+it.each<[Principal, readonly string[]]>([
+  ["api", ["Query run#*", "GetItem session#*", "PutItem database#*", "UpdateItem config#*", "DeleteItem token#*"]],
+  ["bootstrap", ["Query access#*", "GetItem login#*", "DeleteItem key#*"]],
+  ["discover", ["GetItem access#*", "UpdateItem database#*", "GetItem config#*", "Query run#*"]],
+  ["sweep", ["Query token#*", "GetItem token#*", "GetItem spend#*", "Query limit#*", "DeleteItem session#*"]],
+  ["proxy", ["UpdateItem proxy#*", "Query managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
+])("S-44 %s is not given what it does not use", (principal, unused) => {
+  const powers = tablePowers(principal);
+  expect(unused.filter((power) => powers.has(power))).toEqual([]);
+});
+
+it("S-44 nobody may scan, and every grant on the table names families", () => {
+  for (const principal of principals)
+    for (const { actions, conditions } of statementsFor(principal, deployment, ["rds", "aurora"]))
+      if (actions.some((action) => action.startsWith("dynamodb:"))) {
+        expect(actions).not.toContain("dynamodb:Scan");
+        expect(conditions?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"]).not.toHaveLength(0);
+      }
+});
