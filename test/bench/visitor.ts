@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 import { compose, take } from "@sallyport/wire/bytes";
-import { SSLRequest, Terminate } from "@sallyport/wire/postgres/message";
+import { SSLRequest } from "@sallyport/wire/postgres/message";
 import { account, type Bench } from "./server.ts";
 import type { Way } from "./way.ts";
 
@@ -51,7 +51,7 @@ const visit = async (way: Way, secureContext: SecureContext): Promise<Visitor> =
     ms,
     leave: async () => {
       const closed = once(socket, "close");
-      socket.end(Terminate);
+      socket.end(compose("X").end());
       socket.resume();
       await closed;
     },

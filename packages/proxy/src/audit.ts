@@ -1,7 +1,7 @@
 // The spool: records are taken in at once, worded and chained when they are written (every 100 ms or 256 KiB, off the
 // relay's path), and bounded in bytes. Nothing is dropped: what does not fit is answered `full`, and the session ends.
 // A line is the record's JSON with its hash last: sha256 of the session's previous hash and the JSON without it.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Failure } from "@sallyport/core/failure";
 import type { AuditRecord, AuditSink } from "@sallyport/core/ports";
 
@@ -25,20 +25,31 @@ const overhead = 256;
 export const fullFrom = 0.8;
 const retryMs = 250;
 
+/** These members are the record's own, whatever a line says. */
+const isOurs = (said: Readonly<Record<string, unknown>>): boolean =>
+  "session" in said || "seq" in said || "at" in said || "hash" in said;
+const without = (said: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  const { session: _session, seq: _seq, at: _at, hash: _hash, ...rest } = said;
+  return rest;
+};
+const saidOf = (record: AuditRecord): string => {
+  try {
+    const said = record.line();
+    return JSON.stringify(isOurs(said) ? without(said) : said);
+  } catch {
+    return '{"error":"this record could not be put into words"}';
+  }
+};
+
 /** The line of a record and its hash. A record that can't be worded says so in its place: its number is not skipped. */
 export const wordLine = (record: AuditRecord, previous: string): { line: string; hash: string } => {
-  const head = { session: record.session, seq: record.seq, at: record.at };
-  const put = (said: Readonly<Record<string, unknown>>): string => JSON.stringify({ ...head, ...said, ...head });
-  const body = ((): string => {
-    try {
-      const { hash: _, ...said } = record.line();
-      return put(said);
-    } catch {
-      return put({ error: "this record could not be put into words" });
-    }
-  })();
-  const hash = createHash("sha256").update(previous).update(body).digest("hex");
-  return { line: `${body.slice(0, -1)},"hash":"${hash}"}\n`, hash };
+  const { session, seq, at } = record;
+  const said = saidOf(record);
+  // written out rather than merged with what is said: there is one for every statement
+  const opening = `{"session":${JSON.stringify(session)},"seq":${seq},"at":${at}`;
+  const open = said === "{}" ? opening : `${opening},${said.slice(1, -1)}`;
+  const digest = hash("sha256", `${previous}${open}}`, "hex");
+  return { line: `${open},"hash":"${digest}"}\n`, hash: digest };
 };
 
 interface Batch {
@@ -60,10 +71,16 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
   let held = 0;
   let waiting: Waiter[] = [];
   let timer: NodeJS.Timeout | undefined;
+  let soon: NodeJS.Immediate | undefined;
   let running: Promise<void> | undefined;
   let failing = false;
   let closed = false;
 
+  const startOf = (session: string): { head: string; seq: number } => {
+    const start = { head: "", seq: 0 };
+    heads.set(session, start);
+    return start;
+  };
   const costOf = (record: AuditRecord): number => record.size + overhead;
 
   const word = (most: number): Batch => {
@@ -71,8 +88,10 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
     let count = 0;
     const worded: string[] = [];
     for (const record of pending.slice(0, most)) {
-      const { line, hash } = wordLine(record, heads.get(record.session)?.head ?? "");
-      heads.set(record.session, { head: hash, seq: record.seq });
+      const end = heads.get(record.session) ?? startOf(record.session);
+      const { line, hash: head } = wordLine(record, end.head);
+      end.head = head;
+      end.seq = record.seq;
       worded.push(line);
       cost += costOf(record);
       count += 1;
@@ -117,6 +136,7 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
   const run = (): Promise<void> => {
     clearTimeout(timer);
     timer = undefined;
+    soon = undefined;
     running ??= flush().finally(() => {
       running = undefined;
       if (closed) return;
@@ -135,8 +155,8 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
       if (closed || held + cost > limit) return "full";
       held += cost;
       pending.push(record);
-      if (held >= batch && !failing) setImmediate(() => void run());
-      else schedule(everyMs);
+      if (held < batch || failing) schedule(everyMs);
+      else if (!running) soon ??= setImmediate(() => void run());
       return "accepted";
     },
     settled: () =>

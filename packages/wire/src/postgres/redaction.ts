@@ -58,6 +58,9 @@ const match = (pattern: RegExp, text: string, at: number): string | undefined =>
   return pattern.exec(text)?.[0];
 };
 
+/** Can there be anything to take out of a whole text? */
+export const mayHoldSecret = (text: string): boolean => /password|:\/\//i.test(text);
+
 /** One a statement; its parts go through it in order. */
 export const redactor = (): Redactor => {
   let mode: Mode = { in: "code" };
@@ -144,7 +147,7 @@ export const redactor = (): Redactor => {
 
   return (part, last) => {
     const all = carried + part;
-    if (last && mode.in === "code" && !armed && !/password|:\/\//i.test(all)) return all;
+    if (last && mode.in === "code" && !armed && !mayHoldSecret(all)) return all;
     const limit = last ? all.length : all.length - overlap;
     let shown = "";
     let at = 0;

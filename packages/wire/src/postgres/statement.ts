@@ -6,7 +6,7 @@ import type { Statement } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import { type BindVisitor, bindWalker } from "./bind.ts";
 import { errorFields } from "./message.ts";
-import { redactor } from "./redaction.ts";
+import { mayHoldSecret, redactor } from "./redaction.ts";
 
 /** A piece of a message that a relay is about to pass on: `first` and `last` when it is the only one. */
 export type Observe = (type: number, bytes: Buffer, from: number, to: number, first: boolean, last: boolean) => void;
@@ -51,6 +51,14 @@ const decoder = () => {
     const text = whole.subarray(0, cut);
     return isUtf8(text) ? { text: text.toString() } : { text: text.toString("latin1"), encoding: "latin1" };
   };
+};
+
+/** A whole SQL text as an audit line shows it. */
+const wholeSql = (bytes: Buffer): Decoded => {
+  const utf8 = isUtf8(bytes);
+  const text = utf8 ? bytes.toString() : bytes.toString("latin1");
+  const shown = mayHoldSecret(text) ? redactor()(text, true) : text;
+  return utf8 ? { text: shown } : { text: shown, encoding: "latin1" };
 };
 
 /** SQL text in pieces as an audit line shows it. */
@@ -146,7 +154,14 @@ export const observeClient = (record: Record): Observe => {
   ): void => {
     const kept = copyOf(bytes, from, to);
     const say = words;
-    piece(kept, last, () => ({ type, ...(name ? { name: name.toString() } : {}), ...(say ?? sql())(kept, last) }));
+    piece(kept, last, () => {
+      const { text, encoding } = say ? say(kept, last) : wholeSql(kept);
+      const line: { [member: string]: unknown } = { type };
+      if (name) line["name"] = name.toString();
+      line["text"] = text;
+      if (encoding) line["encoding"] = encoding;
+      return line;
+    });
   };
 
   const query = (bytes: Buffer, from: number, to: number, last: boolean): void => {
