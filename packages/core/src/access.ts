@@ -211,10 +211,10 @@ const mint = (
   return parts as Grant;
 };
 
-const needsMfa = (options: RoleOptions): boolean =>
-  options.require_session_mfa !== undefined &&
-  options.require_session_mfa !== false &&
-  options.require_session_mfa !== "off";
+/** Teleport's words for false; every other word, a kind of key among them, asks for a second factor. */
+const noMfa = new Set(["", "no", "nope", "n", "false", "0", "off"]);
+const needsMfa = ({ require_session_mfa: wanted = false }: RoleOptions): boolean =>
+  !noMfa.has(String(wanted).toLowerCase());
 
 /** May `subject` reach `database` as asked, at `now`? Total and pure. */
 export const decide = (

@@ -1,6 +1,7 @@
 // Label selectors, exactly as reference access rules say: every key of the selector must exist on the database, `*` is
 // "exists", a value is a literal, a glob, or a raw RE2 expression when it starts with ^ and ends with $. An empty selector
-// matches nothing; {"*": "*"} matches everything. RE2 (linear time), so a role can't make a decision hang.
+// matches nothing; {"*": "*"} matches everything, whatever stands beside it. RE2 (linear time), so a role can't make a
+// decision hang.
 import { RE2JS } from "re2js";
 import { Failure } from "./failure.ts";
 
@@ -60,5 +61,7 @@ export const compileSelector = (selector: LabelSelector | undefined): ((labels: 
       return value !== undefined && values.some((matches) => matches(value));
     };
   });
+  // read so by Teleport: a deny of everything that also names a label denies everything
+  if (Object.hasOwn(selector ?? {}, "*")) return () => true;
   return (labels) => tests.every((matches) => matches(labels));
 };

@@ -44,11 +44,12 @@ const Conditions = z
   });
 export type Conditions = z.infer<typeof Conditions>;
 
-const IdleTimeout = z.union([z.literal("never").transform(() => 0), Duration]);
+/** What Teleport calls never is 0: as if nothing had been said. */
+const OrNever = z.union([z.literal("never").transform(() => 0), Duration]);
 
 export const RoleOptions = z.looseObject({
-  max_session_ttl: Duration.optional(),
-  client_idle_timeout: IdleTimeout.optional(),
+  max_session_ttl: OrNever.optional(),
+  client_idle_timeout: OrNever.optional(),
   disconnect_expired_cert: z.boolean().optional(),
   lock: z.enum(["strict", "best_effort"]).optional(),
   max_connections: z.number().int().min(0).optional(),
@@ -67,8 +68,8 @@ export type RoleOptions = z.infer<typeof RoleOptions>;
 
 export const RoleVersion = z.enum(["v3", "v4", "v5", "v6", "v7", "v8"]);
 
-/** The `spec` of a role document, in the file's own form. */
-export const RoleSpec = z.object({
+/** The `spec` of a role document, in the file's own form. There is nothing else in Teleport's: a misspelt deny would deny nothing. */
+export const RoleSpec = z.strictObject({
   allow: Conditions.default({}),
   deny: Conditions.default({}),
   options: RoleOptions.default({}),
