@@ -160,6 +160,8 @@ export interface LinesDatabase {
   readonly port: number;
   /** Logins seen: the words after HELLO. */
   readonly logins: readonly string[];
+  /** The sessions that somebody asked to cancel. */
+  readonly cancels: readonly string[];
   live(): number;
   /** From now on: answer logins, refuse them, or say nothing. */
   behave(how: "answer" | "refuse" | "hang"): void;
@@ -168,12 +170,14 @@ export interface LinesDatabase {
 
 export const openLinesDatabase = async (): Promise<LinesDatabase> => {
   const logins: string[] = [];
+  const cancels: string[] = [];
   const sessions = new Map<string, NetSocket>();
   const sockets = new Set<NetSocket>();
   let how: "answer" | "refuse" | "hang" = "answer";
   const serve = async (socket: NetSocket): Promise<void> => {
     const line = await readLine(socket);
     if (line.startsWith("CANCEL ")) {
+      cancels.push(line.slice(7));
       sessions.get(line.slice(7))?.write("CANCELLED\n");
       socket.destroy();
       return;
@@ -201,6 +205,7 @@ export const openLinesDatabase = async (): Promise<LinesDatabase> => {
   return {
     port: typeof address === "object" && address ? address.port : 0,
     logins,
+    cancels,
     live: () => sessions.size,
     behave: (next) => {
       how = next;

@@ -49,6 +49,16 @@ describe("S-08 a change cuts live sessions within 5 s", () => {
     expect(house.proxy.counts().sessions).toBe(0);
   });
 
+  it("S-08 what a session runs is cancelled when it is cut, and not when it ends by itself", async () => {
+    const { client } = await enter();
+    await house.lock({ user: "ana" });
+    await house.pass(4);
+    expect(await client.hear()).toMatch(/^CUT/);
+    await eventually(() => house.database.cancels.length === 1);
+    await eventually(() => house.database.live() === 0);
+    expect(house.database.cancels).toEqual([String(house.database.logins.length)]);
+  });
+
   it("S-08 a revoked token ends its sessions and no other's", async () => {
     const { client, id } = await enter();
     const other = await enter();
@@ -226,6 +236,7 @@ describe("while the table can't be read", () => {
 it("S-08 ends both sockets of a session whose relay does not heed the cut", async () => {
   const deaf: typeof lines = {
     ...lines,
+    cancel: async () => {},
     relay: (client, server) =>
       new Promise((resolve) => {
         client.socket.pipe(server.socket).pipe(client.socket);

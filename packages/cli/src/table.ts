@@ -1,5 +1,5 @@
-// Columns of text that fit the terminal: the widest columns give way first, cells never wrap, nothing is cut when the output is no
-// terminal.
+// Columns of text that fit the terminal: the widest columns give way first and the first column, by which a thing is named,
+// last; cells never wrap, nothing is cut when the output is no terminal.
 import type { Context } from "./context.ts";
 import { colour, printable } from "./terminal.ts";
 
@@ -10,12 +10,13 @@ const smallest = 8;
 const fitWidths = (widths: readonly number[], available: number): readonly number[] => {
   const fitted = [...widths];
   let excess = fitted.reduce((sum, width) => sum + width + gap, -gap) - available;
-  while (excess > 0) {
-    const widest = Math.max(...fitted);
-    if (widest <= smallest) break;
-    fitted[fitted.indexOf(widest)] = widest - 1;
-    excess -= 1;
-  }
+  for (const from of [1, 0])
+    while (excess > 0) {
+      const widest = Math.max(...fitted.slice(from));
+      if (widest <= smallest) break;
+      fitted[fitted.indexOf(widest, from)] = widest - 1;
+      excess -= 1;
+    }
   return fitted;
 };
 

@@ -137,8 +137,12 @@ export const openLogin = (parts: LoginParts): Login => {
       keys = openKeys(protocol, session, () => protocol.cancel(made, upstream));
       await until(protocol.welcome(client, made, keys.own), ended, late.signal, gone);
       late.stop();
-      // a relay that can't get a word through must not keep a session alive that was cut
       const force = (): void => {
+        // what it runs must not go on for somebody who may not any more
+        protocol
+          .cancel(made, upstream)
+          .catch((thrown) => log.warn("what a cut session ran can't be cancelled", describeError(thrown)));
+        // a relay that can't get a word through must not keep a session alive that was cut
         setTimeout(() => {
           made.socket.destroy();
           client.socket.destroy();
