@@ -145,7 +145,7 @@ export const pgSuite = ({ way, server }: Ground): void => {
       const query = new pg.Query("select pg_sleep(60)");
       const failed = new Promise((resolve) => query.once("error", resolve));
       client.query(query);
-      await atWork(server(), name);
+      await atWork([server()], name);
       const canceller = new pg.Client(pgConfig(await way.place())) as Cancelling;
       canceller.cancel(client, query);
       expect(await failed).toMatchObject({ code: "57014" });

@@ -107,7 +107,7 @@ export const postgresSuite = ({ way, server }: Ground): void => {
       await sql`select set_config('application_name', ${name}, false)`;
       const query = sql`select pg_sleep(60)`;
       const failed = expect(query).rejects.toMatchObject({ code: "57014" });
-      await atWork(server(), name);
+      await atWork([server()], name);
       query.cancel();
       await failed;
       expect([...(await sql`select 1 as n`)]).toEqual([{ n: 1 }]);

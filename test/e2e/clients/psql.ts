@@ -75,7 +75,7 @@ begin; insert into t values (3); rollback; select count(*), sum(n) from t;`;
       const name = `psql cancel ${way.name}`;
       const env = { ...libpqEnv(await way.place()), PGAPPNAME: name };
       const { child, outcome } = start("psql", [...flags, "-c", "select pg_sleep(60)"], { env });
-      await atWork(server(), name);
+      await atWork([server()], name);
       child.kill("SIGINT");
       expect(await outcome).toMatchObject({
         status: 1,

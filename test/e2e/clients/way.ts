@@ -115,11 +115,10 @@ export const libpqEnv = (place: Place): Record<string, string> => ({
     : { PGSSLMODE: "verify-full", PGSSLROOTCERT: place.caFile }),
 });
 
-/** Resolves once a session of this application_name is at work in the database itself. */
-export const atWork = async (server: Postgres, application: string): Promise<void> => {
-  const count = async (): Promise<string | null | undefined> => {
-    const text = `select count(*) as n from pg_stat_activity where application_name = '${application}' and state = 'active'`;
-    return Object.values((await server.sql("postgres", text))[0] ?? {})[0];
-  };
-  await expect.poll(count, { timeout: 10_000, interval: 20 }).toBe("1");
+/** Resolves once a session of this application_name is at work in one of the databases themselves. */
+export const atWork = async (servers: readonly Postgres[], application: string): Promise<void> => {
+  const text = `select pid from pg_stat_activity where application_name = '${application}' and state = 'active'`;
+  const count = async (): Promise<number> =>
+    (await Promise.all(servers.map((server) => server.sql("postgres", text)))).flat().length;
+  await expect.poll(count, { timeout: 10_000, interval: 20 }).toBe(1);
 };
