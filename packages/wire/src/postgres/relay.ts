@@ -43,6 +43,8 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
   new Promise((resolve) => {
     const near = quiet(client.socket);
     const far = quiet(server.socket);
+    // whoever has said all it wants to say still listens: Node would close a socket of ours at its first end
+    near.allowHalfOpen = true;
     const { record, waits } = recorder(live);
     let by: End["by"] | undefined;
     let failure: Failure | undefined;
