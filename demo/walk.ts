@@ -84,19 +84,22 @@ const plainUrl = async (ana: Person): Promise<URL> => {
   return new URL((JSON.parse(stdout) as { url: string }).url);
 };
 
+/** `pg` as anybody would set it up for that URL, the certificate verified. */
+const stockClient = async (url: URL, laptop: Laptop): Promise<pg.Client> =>
+  new pg.Client({
+    host: url.hostname,
+    port: Number(url.port),
+    user: url.username,
+    database: url.pathname.slice(1),
+    password: decodeURIComponent(url.password),
+    ssl: { ca: await readFile(laptop.caFile, "utf8") },
+  });
+
 const byThePlainPort = async (ana: Person, laptop: Laptop): Promise<void> => {
   step("the plain port: any client, the token is the password");
   command("npx sally db login orders -u reader -n orders");
   const url = await plainUrl(ana);
-  const ca = await readFile(laptop.caFile, "utf8");
-  const client = new pg.Client({
-    host: url.hostname,
-    port: Number(url.port),
-    user: "reader",
-    database: "orders",
-    password: decodeURIComponent(url.password),
-    ssl: { ca },
-  });
+  const client = await stockClient(url, laptop);
   await client.connect();
   const { rows } = await client.query("select current_user, count(*) from item");
   good(`pg: ${JSON.stringify(rows[0])}`);
@@ -139,16 +142,7 @@ const denied = async (ana: Person): Promise<void> => {
 
 const locked = async (admin: Person, ana: Person, laptop: Laptop): Promise<void> => {
   step("a lock cuts a live session");
-  const url = await plainUrl(ana);
-  const ca = await readFile(laptop.caFile, "utf8");
-  const client = new pg.Client({
-    host: url.hostname,
-    port: Number(url.port),
-    user: "reader",
-    database: "orders",
-    password: decodeURIComponent(url.password),
-    ssl: { ca },
-  });
+  const client = await stockClient(await plainUrl(ana), laptop);
   // after the reason pg tells of the closed connection too
   const cut = new Promise<Error & { code?: string }>((resolve) => client.on("error", resolve));
   await client.connect();

@@ -17,8 +17,8 @@ export const v32 = 0x30002;
 
 export let postgres: Postgres;
 export let certificate: Certificate;
-export const fronts: Front[] = [];
-export const clients: pg.Client[] = [];
+const fronts: Front[] = [];
+const clients: pg.Client[] = [];
 export const asked: Ask[] = [];
 
 beforeAll(async () => {
@@ -53,7 +53,7 @@ export interface Login {
   readonly database?: string;
   readonly sslnegotiation?: "direct";
 }
-export const client = (to: Front, login: Login = {}): pg.Client => {
+const client = (to: Front, login: Login = {}): pg.Client => {
   const { user = "ada", password = token, database = "orders", ...rest } = login;
   const ssl = { ca: certificate.ca, servername: host };
   const made = new pg.Client({ host: to.host, port: to.port, user, password, database, ssl, ...rest });

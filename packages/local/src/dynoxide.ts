@@ -8,6 +8,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Failure } from "@sallyport/core/failure";
+import { launcher } from "./launcher.ts";
 
 export interface Dynoxide {
   readonly host: string;
@@ -65,8 +66,7 @@ function executable(path: string): boolean {
 
 /** On Linux the kernel ends it with us, even if we are killed outright. */
 function launch(binary: string, args: readonly string[]): ChildProcess {
-  const guarded = process.platform === "linux" && ["/usr/bin/setpriv", "/bin/setpriv"].find(executable);
-  const [command, all] = guarded ? [guarded, ["--pdeathsig", "KILL", binary, ...args]] : [binary, [...args]];
+  const [command = binary, ...all] = [...launcher("KILL"), binary, ...args];
   const child = spawn(command, all, { stdio: "ignore" });
   child.on("error", () => undefined); // seen as an exit by ready()
   return child;

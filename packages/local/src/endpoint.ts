@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { type Account, accountOf, keysOf } from "./account.ts";
 import { type Api, type Call, notAuthorized, type Operation } from "./api.ts";
+import { collect } from "./body.ts";
 import type { Reply } from "./codec/codec.ts";
 import { type Faults, openFaults } from "./fault.ts";
 import type { Need } from "./iam.ts";
@@ -98,7 +99,7 @@ export async function openEndpoint(options: {
   const server = createServer((incoming, response) => {
     const seen: Seen = { at: now(), requestId: randomUUID(), service: "unknown", operation: "unknown" };
     const finish = async () => {
-      const body = await collect(incoming);
+      const body = await collect(incoming, bodyLimit);
       const reply = body ? await answer(requestOf(incoming, body), seen) : tooLarge(seen);
       records.push(seen);
       if (records.length > recordLimit) records.shift();
@@ -138,19 +139,6 @@ const requestOf = (incoming: IncomingMessage, body: Uint8Array): SignedRequest =
   headers: incoming.headersDistinct,
   body,
 });
-
-/** The whole body, or undefined when it is over the limit; nothing past the limit is kept. */
-async function collect(incoming: IncomingMessage): Promise<Uint8Array | undefined> {
-  if (Number(incoming.headers["content-length"] ?? 0) > bodyLimit) return undefined;
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > bodyLimit) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
 
 function send(response: ServerResponse, reply: Answer, requestId: string, at: number): void {
   if (reply.drop) {

@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
+import { collect } from "./body.ts";
 
 export interface Gateway {
   readonly url: string;
@@ -22,17 +23,6 @@ interface Structured {
 const bodyLimit = 10 * 1024 * 1024;
 const isText = (type: string): boolean =>
   /^(text\/|application\/(json|xml|x-www-form-urlencoded|javascript))/.test(type);
-
-const collect = async (incoming: IncomingMessage): Promise<Buffer | undefined> => {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > bodyLimit) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-};
 
 /** Values of one name joined by commas, as the gateway does with headers and query parameters alike. */
 const joined = (pairs: Iterable<readonly [string, string]>): Record<string, string> => {
@@ -99,7 +89,7 @@ export const openGateway = async (options: {
       response.writeHead(status, { "apigw-requestid": requestId, ...headers }).end(body);
     };
     const serve = async (): Promise<void> => {
-      const body = await collect(incoming);
+      const body = await collect(incoming, bodyLimit);
       if (!body)
         return send(
           413,

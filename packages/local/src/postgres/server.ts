@@ -2,11 +2,12 @@
 // everybody else has one (SCRAM). It listens on a private socket only, where the front (front.ts) stands before it.
 // It never runs as root, and dies with the process that started it.
 import { type ChildProcess, spawn } from "node:child_process";
-import { access, chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { Failure } from "@sallyport/core/failure";
 import type { Secret } from "@sallyport/core/secret";
+import { launcher } from "../launcher.ts";
 import { type Binaries, type Build, openBinaries } from "./binaries.ts";
 import { type Row, runStatement } from "./statement.ts";
 
@@ -48,18 +49,8 @@ const localeFlags = (major: number): readonly string[] =>
     ? ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     : ["--locale=C.UTF-8", "--lc-messages=C"];
 
-const dieWithParent = async (): Promise<readonly string[]> => {
-  if (process.platform !== "linux") return [];
-  for (const folder of (process.env["PATH"] ?? "").split(delimiter))
-    try {
-      await access(join(folder, "setpriv"));
-      return [join(folder, "setpriv"), "--pdeathsig", "INT", "--"];
-    } catch {}
-  return [];
-};
-
-const launch = async (binaries: Binaries, program: string, flags: readonly string[]): Promise<ChildProcess> => {
-  const [command = "", ...rest] = [...(await dieWithParent()), join(binaries.programs, program), ...flags];
+const launch = (binaries: Binaries, program: string, flags: readonly string[]): ChildProcess => {
+  const [command = "", ...rest] = [...launcher("INT"), join(binaries.programs, program), ...flags];
   const env = { PATH: process.env["PATH"], LC_ALL: "C", TZ: "UTC" };
   return spawn(command, rest, { ...binaries.account, env, cwd: "/", stdio: ["ignore", "ignore", "pipe"] });
 };
@@ -81,7 +72,7 @@ const awaited = (child: ChildProcess, done: (messages: string) => boolean): Prom
 
 const create = async (binaries: Binaries, data: string): Promise<void> => {
   const flags = ["-D", data, "-U", superuser, "-A", "trust", "-E", "UTF8", "--no-sync", "--no-instructions"];
-  await awaited(await launch(binaries, "initdb", [...flags, ...localeFlags(binaries.major)]), () => false);
+  await awaited(launch(binaries, "initdb", [...flags, ...localeFlags(binaries.major)]), () => false);
   await writeFile(join(data, "pg_hba.conf"), hba);
 };
 
@@ -94,7 +85,7 @@ const start = async (binaries: Binaries, data: string, folder: string, options: 
     ...options.settings,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  const child = await launch(binaries, "postgres", ["-D", data, ...flags]);
+  const child = launch(binaries, "postgres", ["-D", data, ...flags]);
   await awaited(child, (messages) => messages.includes("ready to accept connections"));
   return child;
 };
