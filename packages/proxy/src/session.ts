@@ -10,6 +10,7 @@ import type { AuditSink, Clock, Random } from "@sallyport/core/ports";
 import { ConnectToken } from "@sallyport/core/token";
 import type { User } from "@sallyport/core/user";
 import type { Live } from "@sallyport/wire/protocol";
+import { within } from "./deadline.ts";
 import type { Facts, View } from "./snapshot.ts";
 
 /** A token redeemed and decided on. */
@@ -72,6 +73,9 @@ export interface SessionParts {
 
 /** What a note weighs in the spool. */
 const noteSize = 1024;
+/** From here on whoever says more waits until the spool is written: a hasty client must not fill it for everybody. */
+const pressedFrom = 0.5;
+const pressedFor = 5_000;
 
 export const makeId = (prefix: string, random: Random): string =>
   `${prefix}_${Buffer.from(random.bytes(15)).toString("hex")}`;
@@ -100,8 +104,9 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
   let seq = 0;
   let active = false;
   let activeAt = steady.now();
-  /** The grant's end on the clock that does not jump. */
-  let steadyUntil = steady.now() + (grant.until - startedAt);
+  /** The grant's end on the clock that does not jump: from the start, or a wall clock set back since then would move it. */
+  const steadyStart = steady.now();
+  const steadyEnd = (): number => steadyStart + (grant.until - startedAt);
 
   const cut = (failure: Failure): void => cutter.abort(failure);
   const subject = (): Subject => ({ user, loginExpiresAt: token.loginExpiresAt });
@@ -117,14 +122,26 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     refused.catch(() => {});
     return refused;
   };
+  let room: Promise<void> | undefined;
+  /** When the spool is written, or can't be now: then it takes in what it still can. */
+  const makeRoom = (): Promise<void> => {
+    room ??= within(pressedFor, "writing the audit", sink.settled())
+      .catch(() => {})
+      .finally(() => {
+        room = undefined;
+      });
+    return room;
+  };
   const record = (statement: Statement): Promise<void> | undefined => {
-    if (cutter.signal.aborted) return refuse(cutter.signal.reason);
     const { part, last } = statement;
     const whole = part === undefined;
     const line = whole ? () => statement.line() : () => ({ ...statement.line(), part, last: last ?? false });
-    if (!append(statement.size, line))
+    const accepted = append(statement.size, line);
+    // what a cut came in the middle of is told all the same, and goes no further
+    if (cutter.signal.aborted) return refuse(cutter.signal.reason);
+    if (!accepted)
       return refuse(new Failure("audit_full", "the session ended because its statements can't be recorded"));
-    if (grant.audit !== "durable") return undefined;
+    if (grant.audit !== "durable") return sink.fill() < pressedFrom ? undefined : makeRoom();
     return sink
       .settled()
       .catch((cause: unknown) =>
@@ -144,7 +161,6 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     if (isDenial(decision)) throw ended(`the session ended: ${explainDenial(decision)}`);
     grant = decision;
     epoch = at;
-    steadyUntil = steady.now() + (grant.until - clock.now());
   };
 
   return {
@@ -185,7 +201,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
       if (active) activeAt = now;
       active = false;
       // both clocks: a wall clock set back must not lengthen a session, a steady one stops while a laptop sleeps
-      if (now >= steadyUntil || clock.now() >= grant.until) cut(ended("the session's time is over"));
+      if (now >= steadyEnd() || clock.now() >= grant.until) cut(ended("the session's time is over"));
       else if (grant.idleFor !== undefined && now - activeAt >= grant.idleFor)
         cut(ended(`the session was idle for ${formatDuration(grant.idleFor)}`));
     },

@@ -26,10 +26,11 @@ const recorder = (live: Live) => {
   return {
     record: (statement: Statement): void => {
       const durable = live.record(statement);
-      if (!durable) return;
+      if (!durable || durable === promises?.at(-1)) return;
       // the one who waits may be gone by then
       durable.catch(() => {});
-      promises = promises ? [...promises, durable] : [durable];
+      promises ??= [];
+      promises.push(durable);
     },
     waits: (): readonly Promise<void>[] | undefined => {
       const made = promises;
