@@ -36,7 +36,9 @@ export const closeLost = (session: Session, now: number, random: Random): readon
     },
     eventChange({ name: "session.lost", at: now, actor: "sweep", details }, random),
     // the plain port takes bearer tokens only, which count
-    ...(session.way === "plain" ? [{ update: keys.spend(token), add: { live: -1 } }] : []),
+    ...(session.way === "plain"
+      ? [{ update: keys.spend(token), add: { live: -1 }, set: { ttl: ttlAfter(now + keepFor) } }]
+      : []),
     ...(session.counted ? [{ update: keys.limit(user, database), add: { live: -1 } }] : []),
   ];
 };

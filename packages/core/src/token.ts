@@ -97,5 +97,8 @@ export const spend = async (store: Store, token: ConnectToken, now: number): Pro
 
 /** Gives the live count back when a session of a bearer token ends. */
 export const release = async (store: Store, token: ConnectToken): Promise<void> => {
-  if ("bearer" in token.way) await store.write({ update: keys.spend(token.id), add: { live: -1 } });
+  if (!("bearer" in token.way)) return;
+  // a session may outlive the count: made again by this, it must be tidied again
+  const set = { ttl: ttlAfter(token.expiresAt) };
+  await store.write({ update: keys.spend(token.id), add: { live: -1 }, set });
 };

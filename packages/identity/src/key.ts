@@ -7,6 +7,10 @@ const refuse = (): Failure =>
     hint: "send a P-256 or Ed25519 key as SPKI DER in base64",
   });
 
+/** Of a point on P-256 as SEC 1 writes it whole. */
+const pointLength = 65;
+const uncompressed = 4;
+
 const readKey = (der: Buffer): KeyObject => {
   try {
     return createPublicKey({ key: der, format: "der", type: "spki" });
@@ -23,7 +27,9 @@ export const checkPublicKey = (text: string): string => {
   const key = readKey(der);
   const p256 = key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
   if (!p256 && key.asymmetricKeyType !== "ed25519") throw refuse();
-  // bytes behind the key, compressed points, explicit curves: another writing of the same key is another string
+  // bytes behind the key, explicit curves: another writing of the same key is another string
   if (!key.export({ format: "der", type: "spki" }).equals(der)) throw refuse();
+  // OpenSSL writes a compressed or hybrid point as it read it
+  if (p256 && der.at(-pointLength) !== uncompressed) throw refuse();
   return text;
 };
