@@ -233,6 +233,18 @@ describe("S-40 redaction", () => {
     expect(redactor()(`/* password */${text}`, true)).toBe(`/* password */${text}`);
   });
 
+  test("S-40 knows a quoted name wherever a part ends", () => {
+    const text = `CREATE USER MAPPING FOR b SERVER s OPTIONS (user 'u', "password" '${canary}')`;
+    const whole = `${text};${" ".repeat(2_000)}`;
+    const begins = text.indexOf('"');
+    for (let at = begins; at < begins + 12; at++) {
+      const redact = redactor();
+      // a part ends 1,024 characters after what is dealt with
+      const shown = redact(whole.slice(0, at + 1_024), false) + redact(whole.slice(at + 1_024), true);
+      expect(shown).not.toContain(canary);
+    }
+  });
+
   test("S-40 shows the same whatever parts the statement comes in", () => {
     const padding = fc.constantFrom(
       "",

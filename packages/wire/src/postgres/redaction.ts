@@ -139,7 +139,9 @@ export const redactor = (): Redactor => {
       const whole = found.end >= 0 || limit === text.length ? length : cut(shown);
       return [whole, redactLiteral(shown.slice(0, whole))];
     }
-    const found = close(text, at, limit, '"', false);
+    // a name is compared whole: what is behind the limit is there for it, but for a last quote that may be half of two
+    const reach = limit === text.length ? limit : text.length - 1;
+    const found = close(text, at, reach, '"', false);
     if (found.end < 0) return upTo(found.at);
     expecting = armed && text.slice(at, found.end).toLowerCase() === "password";
     return leave(found.end + 1);
