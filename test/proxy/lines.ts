@@ -163,6 +163,8 @@ export interface LinesDatabase {
   /** The sessions that somebody asked to cancel. */
   readonly cancels: readonly string[];
   live(): number;
+  /** Connections that are open, logged in or not. */
+  connections(): number;
   /** From now on: answer logins, refuse them, or say nothing. */
   behave(how: "answer" | "refuse" | "hang"): void;
   close(): Promise<void>;
@@ -207,6 +209,7 @@ export const openLinesDatabase = async (): Promise<LinesDatabase> => {
     logins,
     cancels,
     live: () => sessions.size,
+    connections: () => sockets.size,
     behave: (next) => {
       how = next;
     },

@@ -207,12 +207,13 @@ describe("the database", () => {
     await eventually(() => itemsOf("spend")[0]?.["live"] === 0);
   });
 
-  it("that says nothing is given up on", async () => {
+  it("S-37 that says nothing is given up on, and its connection with it", async () => {
     const patient = await house.beside({ limits: { upstreamMs: 100, graceMs: 100 } });
     house.database.behave("hang");
     const { token } = await house.issue();
     expect((await logIn(patient, token)).answer).toMatch(/^ERR timeout/);
     await eventually(() => patient.counts().sessions === 0);
+    await eventually(() => house.database.connections() === 0);
   });
 });
 
@@ -220,7 +221,7 @@ describe("S-37 a client that vanishes", () => {
   const settled = async (): Promise<void> => {
     await eventually(() => {
       const { sessions, waiting } = house.proxy.counts();
-      return sessions === 0 && waiting === 0 && house.database.live() === 0;
+      return sessions === 0 && waiting === 0 && house.database.connections() === 0;
     });
   };
   const reset = (socket: { resetAndDestroy(): unknown }): void => void socket.resetAndDestroy();

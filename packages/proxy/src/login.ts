@@ -53,6 +53,9 @@ export interface LoginParts {
   readonly limits?: { readonly loginMs?: number; readonly upstreamMs?: number; readonly graceMs?: number };
 }
 
+/** As long as the one who asked for a cancel is kept waiting. */
+const cancelMs = 10_000;
+
 /** A signal for the end of a connection. */
 export const watchClose = (socket: Duplex): AbortSignal => {
   const controller = new AbortController();
@@ -73,6 +76,28 @@ export const farewell = (socket: Duplex, graceMs: number): Promise<void> =>
     });
     socket.end();
   });
+
+/** An upstream whose connections all end when it is let go, whoever holds them: a login or a cancel that was given up leaves none behind. */
+const leash = (upstream: Upstream): { upstream: Upstream; release(): void } => {
+  const sockets = new Set<Duplex>();
+  let over = false;
+  return {
+    upstream: {
+      ...upstream,
+      tcp: async (at) => {
+        const made = await upstream.tcp(at);
+        if (over) made.socket.destroy();
+        sockets.add(made.socket);
+        made.socket.once("close", () => sockets.delete(made.socket));
+        return made;
+      },
+    },
+    release: () => {
+      over = true;
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+};
 
 /** What may be told: anything unknown goes to the log under a name that the client is told. */
 const sayable = (thrown: unknown, { random, log }: LoginParts): Failure => {
@@ -123,25 +148,28 @@ export const openLogin = (parts: LoginParts): Login => {
   ): Promise<End> => {
     const { ended } = session.live;
     const late = openDeadline(upstreamMs, "the login at the database");
-    let server: Server | undefined;
-    let over = false;
+    const held = leash(upstream);
     let keys: ReturnType<typeof openKeys> | undefined;
     try {
       // cut or left while the table was written: nothing is dialled
       for (const signal of [ended, gone]) signal.throwIfAborted();
-      const pending = protocol.login(upstream, session.grant(), wanted);
-      // one that succeeds after everybody has left
-      pending.then((made) => over && made.socket.destroy()).catch(() => {});
-      const made = await until(pending, ended, late.signal, gone);
-      server = made;
-      keys = openKeys(protocol, session, () => protocol.cancel(made, upstream));
+      const made = await until(protocol.login(held.upstream, session.grant(), wanted), ended, late.signal, gone);
+      const cancel = async (): Promise<void> => {
+        const own = leash(upstream);
+        try {
+          await within(cancelMs, "the cancel", protocol.cancel(made, own.upstream));
+        } finally {
+          own.release();
+        }
+      };
+      keys = openKeys(protocol, session, cancel);
       await until(protocol.welcome(client, made, keys.own), ended, late.signal, gone);
       late.stop();
       const force = (): void => {
         // what it runs must not go on for somebody who may not any more
-        protocol
-          .cancel(made, upstream)
-          .catch((thrown) => log.warn("what a cut session ran can't be cancelled", describeError(thrown)));
+        cancel().catch((thrown: unknown) =>
+          log.warn("what a cut session ran can't be cancelled", describeError(thrown)),
+        );
         // a relay that can't get a word through must not keep a session alive that was cut
         setTimeout(() => {
           made.socket.destroy();
@@ -152,10 +180,9 @@ export const openLogin = (parts: LoginParts): Login => {
       if (ended.aborted) force();
       return await protocol.relay(client, made, session.live);
     } finally {
-      over = true;
       late.stop();
       keys?.forget();
-      server?.socket.destroy();
+      held.release();
     }
   };
 
