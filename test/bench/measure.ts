@@ -150,14 +150,17 @@ export const measureArrival = async (visit: Visit, way: Way, count: number): Pro
   return { ms: median(took) };
 };
 
-/** Resident memory for each of so many connections that do nothing, on a process that has served a few before. */
+/** Resident memory for each of so many connections that do nothing, on a process that has served as many before. */
 export const measureIdle = async (visit: Visit, way: Way & { pid: number }, count: number): Promise<Sample> => {
-  const arrive = (many: number): Promise<Visitor[]> => Promise.all(Array.from({ length: many }, () => visit(way)));
-  const early = await arrive(10);
-  await Promise.all(early.map((visitor) => visitor.leave()));
+  const arrive = async (): Promise<Visitor[]> => {
+    const visitors: Visitor[] = [];
+    while (visitors.length < count) visitors.push(...(await Promise.all(Array.from({ length: 10 }, () => visit(way)))));
+    return visitors;
+  };
+  // one by one, so that a heap has grown to what arrivals need but holds none of them
+  for (let at = 0; at < count; at++) await (await visit(way)).leave();
   const before = await residentKb(way.pid);
-  const visitors: Visitor[] = [];
-  while (visitors.length < count) visitors.push(...(await arrive(10)));
+  const visitors = await arrive();
   const kb = (await residentKb(way.pid)) - before;
   await Promise.all(visitors.map((visitor) => visitor.leave()));
   return { kb: kb / count };
