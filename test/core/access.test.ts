@@ -1,6 +1,7 @@
-import { admit, decide, explainDenial, type Grant, isDenial, loginTtl, reachable } from "@sallyport/core/access";
+import { admit, decide, explainDenial, type Grant, isDenial, loginTtl } from "@sallyport/core/access";
 import { Failure } from "@sallyport/core/failure";
 import type { Lock } from "@sallyport/core/lock";
+import { reachable } from "@sallyport/core/reach";
 import type { Role } from "@sallyport/core/role";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -279,6 +280,12 @@ describe("reachable", () => {
     expect(reachable(makeSubject(["a", "b", "c"]), rolesOf(...roles), [], makeDatabase(), now)).toEqual([
       { user: "reader", names: ["orders", "stock"] },
     ]);
+  });
+  it("answers at once for roles that mention hundreds of users and names", () => {
+    const many = (what: string) => Array.from({ length: 1000 }, (_, at) => `${what}${at}`);
+    const roles = rolesOf(makeRole("wide", { allow: { ...any, db_users: many("u"), db_names: many("n") } }));
+    const found = reachable(makeSubject(["wide"]), roles, [], makeDatabase(), now);
+    expect([found.length, found[0]?.names.length]).toEqual([1000, 1000]);
   });
   it("is empty for whoever is denied", () => {
     expect(

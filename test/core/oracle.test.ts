@@ -1,6 +1,7 @@
 // decide() against a second reading of the access rules, written from their text alone and as plainly as it can be said.
-import { decide, isDenial, reachable } from "@sallyport/core/access";
+import { decide, isDenial } from "@sallyport/core/access";
 import type { Lock } from "@sallyport/core/lock";
+import { reachable } from "@sallyport/core/reach";
 import type { Role } from "@sallyport/core/role";
 import fc from "fast-check";
 import { expect, it } from "vitest";

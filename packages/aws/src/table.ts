@@ -168,11 +168,13 @@ const worded = (thrown: unknown, name: string): Failure => {
   if (thrown instanceof Failure) return thrown;
   if (isConflict(thrown))
     return new Failure("conflict", "it was changed by somebody else meanwhile", { cause: thrown });
-  return new Failure("unavailable", `the table ${name} can't be used (${errorName(thrown) || "unknown error"})`, {
-    hint: isAccessDenied(thrown)
-      ? "its IAM role lacks a permission on the table: compare it with the printed policy"
-      : "try again; if it stays so, look whether the table exists and its endpoint is reachable",
-    cause: thrown,
+  // said to whoever asked, logged in or not: what only an operator can use is in the cause, for the log
+  const why = isAccessDenied(thrown)
+    ? "the IAM role lacks a permission on it: compare with the printed policy"
+    : "look whether it exists and its endpoint is reachable";
+  return new Failure("unavailable", "the table can't be used now", {
+    hint: "try again; if it stays so, tell an administrator",
+    cause: new Error(`table ${name}: ${errorName(thrown) || "unknown error"}: ${why}`, { cause: thrown }),
   });
 };
 

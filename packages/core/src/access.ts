@@ -87,7 +87,8 @@ export const defaultLoginTtl = 12 * hour;
 const defaultBearerTtl = 15 * 60_000;
 const defaultBearerLogins = 20;
 
-const matches = (list: readonly string[], value: string): boolean => list.includes("*") || list.includes(value);
+/** Is it in the list, or does the list say `*`? */
+export const matches = (list: readonly string[], value: string): boolean => list.includes("*") || list.includes(value);
 const lowest = (values: readonly (number | undefined)[]): number | undefined => {
   const given = values.filter((value): value is number => value !== undefined && value > 0);
   return given.length > 0 ? Math.min(...given) : undefined;
@@ -99,7 +100,7 @@ const denial = (reasons: readonly Reason[], nearest?: string): Denial => ({
 });
 
 /** The subject's roles, or why they can't be had. The built-in administrator role reaches no database. */
-const heldRoles = (subject: Subject, roles: Roles): readonly CompiledRole[] | Reason => {
+export const heldRoles = (subject: Subject, roles: Roles): readonly CompiledRole[] | Reason => {
   const held: CompiledRole[] = [];
   for (const name of subject.user.roles) {
     if (name === adminRole) continue;
@@ -259,27 +260,6 @@ export const decide = (
       { code: "option", text: `the session's time is over (max_session_ttl ${formatDuration(sessionTtl(held))})` },
     ]);
   return grant;
-};
-
-/** The database users and names that the subject's roles mention for this database; `*` stands for any. Denied ones are left out. */
-export const reachable = (
-  subject: Subject,
-  roles: Roles,
-  locks: readonly Lock[],
-  database: Database,
-  now: number,
-): readonly { readonly user: string; readonly names: readonly string[] }[] => {
-  const held = heldRoles(subject, roles);
-  if ("code" in held) return [];
-  const found = new Map<string, Set<string>>();
-  for (const { allow } of held.filter((role) => !role.allow.expression && role.allow.labels(database.labels)))
-    for (const user of allow.users)
-      for (const name of protocols[database.protocol].checksName ? allow.names : [""]) {
-        const decision = decide(subject, roles, locks, database, { user, name, since: now }, now);
-        // a literal * asked of decide() is allowed only by a *, which is what it then means
-        if (!isDenial(decision)) found.set(user, (found.get(user) ?? new Set()).add(name));
-      }
-  return [...found].map(([user, names]) => ({ user, names: [...names].filter((name) => name !== "") }));
 };
 
 /** How long a login may last: what was asked, bounded by the smallest max_session_ttl of the user's roles. @throws Failure `denied` when more is asked */

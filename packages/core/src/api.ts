@@ -4,7 +4,7 @@ import * as z from "zod";
 import { Database, protocolNames } from "./database.ts";
 import { DiscoveryConfigSpec } from "./discovery.ts";
 import { LockTarget } from "./lock.ts";
-import { Name, WireName } from "./name.ts";
+import { Name, Region, WireName } from "./name.ts";
 import { RoleVersion } from "./role.ts";
 import { Traits, User } from "./user.ts";
 
@@ -104,7 +104,7 @@ export const documents = {
     z.strictObject({
       kind: z.enum(["rds", "aurora"]),
       account: z.string().regex(/^\d{12}$/),
-      region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/),
+      region: Region,
       identifier: z.string().min(1).max(255),
       labels: z.record(z.string(), z.string()).optional(),
     }),

@@ -1,6 +1,6 @@
 // Issuing connect tokens: find the database, rule on the ask, issue, say where to go. An outsider's refusal is the same, word
 // for word and read for read, whether the database exists or not.
-import { type Denial, explainDenial, type Grant, isDenial, reachable, type Subject } from "./access.ts";
+import { type Denial, explainDenial, type Grant, isDenial, type Subject } from "./access.ts";
 import type { ConnectAnswer, Explanation, Input, ReachableDatabase } from "./api.ts";
 import { completeAsk, findDatabase, knows, ruleOn, type Scene, unknownDatabase, type Wanted } from "./ask.ts";
 import { eventChange } from "./audit.ts";
@@ -10,7 +10,8 @@ import { keys, readAll, toItem, walk } from "./family.ts";
 import { allLocks, type Caller, type Desk, notEnded, record } from "./login.ts";
 import type { Networks } from "./network.ts";
 import type { Store } from "./ports.ts";
-import { compileRoles, Role } from "./role.ts";
+import { reachable } from "./reach.ts";
+import { readRoles } from "./role.ts";
 import { heartbeatEvery, isAlive, ProxyTask } from "./session.ts";
 import { type ConnectToken, makeToken } from "./token.ts";
 
@@ -22,10 +23,10 @@ const mostTokens = 1_000;
 export const readScene = async (store: Store, subject: Subject, now: number): Promise<Scene> => {
   const [databases, roles, locks] = await Promise.all([
     readAll(store, Database, keys.database("").pk),
-    readAll(store, Role, keys.role("").pk),
+    readRoles(store),
     allLocks(store),
   ]);
-  return { subject, roles: compileRoles(roles), locks, databases, now };
+  return { subject, roles, locks, databases, now };
 };
 
 export const sceneOf = ({ store, clock }: Pick<Desk, "store" | "clock">, caller: Caller): Promise<Scene> =>

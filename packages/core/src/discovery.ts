@@ -9,7 +9,7 @@ import { fromItem, keys, toItem, walk } from "./family.ts";
 import type { Kinds } from "./kind.ts";
 import { compileSelector } from "./label.ts";
 import { gather, type Wanted } from "./listing.ts";
-import { Name } from "./name.ts";
+import { Name, Region } from "./name.ts";
 import type { Clock, Random, Store } from "./ports.ts";
 
 const matchers = [...new Set(kindNames.map((kind) => kindFacts[kind].matcher))];
@@ -18,7 +18,6 @@ const TagSelector = z
   .transform((tags) =>
     Object.fromEntries(Object.entries(tags).map(([key, value]) => [key, typeof value === "string" ? [value] : value])),
   );
-const Region = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/);
 
 export const Matcher = z.strictObject({
   types: z.array(z.enum(matchers)).min(1),

@@ -17,3 +17,6 @@ export const WireName = z
   .min(1)
   .max(255)
   .refine((name) => !name.includes("\0"), "must not contain NUL");
+
+/** An AWS region: eu-west-1, us-gov-east-1, eusc-de-east-1. */
+export const Region = z.string().regex(/^[a-z]{2,4}(-[a-z]+)+-\d$/, "a region such as eu-west-1");

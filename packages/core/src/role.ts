@@ -4,8 +4,10 @@
 import * as z from "zod";
 import { Duration } from "./duration.ts";
 import { Failure } from "./failure.ts";
+import { fromItem, keys, walk } from "./family.ts";
 import { compileSelector, type Labels } from "./label.ts";
 import { Name } from "./name.ts";
+import type { Store } from "./ports.ts";
 
 const Matcher = z.array(z.string().max(255)).max(1000);
 const Selector = z
@@ -124,6 +126,18 @@ export const compileRole = (role: Pick<Role, "name" | "version" | "spec">): Comp
     deny: compileRules(deny, false),
     options,
   };
+};
+
+/** Every stored role. One that can't be read, or no longer compiles, denies its holders and harms nobody else. @throws Failure `unavailable` */
+export const readRoles = async (store: Store): Promise<Roles> => {
+  const roles = new Map<string, CompiledRole | undefined>();
+  for await (const item of walk(store, keys.role("").pk))
+    try {
+      roles.set(item.sk, compileRole(fromItem(Role, item)));
+    } catch {
+      roles.set(item.sk, undefined);
+    }
+  return roles;
 };
 
 /** Compiles once per snapshot. A stored role that no longer compiles is kept as undefined: its holders are denied. */

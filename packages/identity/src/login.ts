@@ -4,10 +4,10 @@ import { loginTtl } from "@sallyport/core/access";
 import type { Input, Output } from "@sallyport/core/api";
 import { eventChange } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
-import { keys, read, readAll } from "@sallyport/core/family";
+import { keys, read } from "@sallyport/core/family";
 import { describeLock } from "@sallyport/core/lock";
 import { allLocks, type Desk, keyChanges, record } from "@sallyport/core/login";
-import { compileRoles, Role } from "@sallyport/core/role";
+import { readRoles } from "@sallyport/core/role";
 import { type Throttle, takeTurn, turnBack } from "@sallyport/core/throttle";
 import { findUserLock, PasswordHash, User } from "@sallyport/core/user";
 import { checkPassword } from "./password.ts";
@@ -81,7 +81,7 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
     });
   }
   await store.transact(turns.map((turn) => turnBack(turn, startedAt)));
-  const [roles, locks] = await Promise.all([readAll(store, Role, keys.role("").pk), allLocks(store)]);
+  const [roles, locks] = await Promise.all([readRoles(store), allLocks(store)]);
   const now = clock.now();
   const lock = findUserLock(locks, user.name, now);
   const against = lock
@@ -94,7 +94,7 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
     throw failure;
   };
   if (against !== undefined) return refuse(new Failure("denied", against, { hint: "ask an administrator" }));
-  const lastsFor = lengthOf(user, compileRoles(roles), input.ttl);
+  const lastsFor = lengthOf(user, roles, input.ttl);
   if (lastsFor instanceof Failure) return refuse(lastsFor);
   const expiresAt = now + lastsFor;
   const { token, id, changes } = keyChanges(desk, { kind: "session", user: user.name, issuedAt: now, expiresAt });

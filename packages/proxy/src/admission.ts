@@ -112,7 +112,9 @@ export const openAdmissions = (parts: AdmissionParts): Admissions => {
     checkToken(facts.token, means.way, clock.now());
     const database = requireHere(token, facts.database, network);
     const { user, view } = facts;
-    if (!user) throw new Failure("denied", `there is no user ${token.user} any more`);
+    // a namesake who came later has nothing to do with it
+    if (!user || token.issuedAt < user.createdAt)
+      throw new Failure("denied", `there is no user ${token.user} any more`);
     const now = clock.now();
     const decision = decide(
       { user, loginExpiresAt: token.loginExpiresAt },

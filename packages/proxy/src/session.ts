@@ -84,7 +84,7 @@ const ended = (why: string): Failure => new Failure("ended", why);
 
 /** Why a session of this token on this database can't go on, whatever the roles say. */
 const objection = (token: ConnectToken, database: Database, facts: Facts, now: number): string | undefined => {
-  if (!facts.user) return `user ${token.user} is gone`;
+  if (!facts.user || token.issuedAt < facts.user.createdAt) return `user ${token.user} is gone`;
   if (!facts.database) return `database ${token.database} is gone`;
   if (facts.database.resourceId !== database.resourceId) return `database ${token.database} was replaced by another`;
   // expired tokens are tidied away, and expiry of a token never ends a session

@@ -4,10 +4,10 @@
 import { Database } from "@sallyport/core/database";
 import { epochOf } from "@sallyport/core/epoch";
 import { Failure } from "@sallyport/core/failure";
-import { fromItem, keys, readAll, walk } from "@sallyport/core/family";
+import { fromItem, keys, readAll } from "@sallyport/core/family";
 import { Lock } from "@sallyport/core/lock";
 import type { Item, Key, Store } from "@sallyport/core/ports";
-import { compileRole, Role, type Roles } from "@sallyport/core/role";
+import { type Roles, readRoles } from "@sallyport/core/role";
 import { User } from "@sallyport/core/user";
 import { within } from "./deadline.ts";
 
@@ -49,18 +49,6 @@ const unavailable = (cause: unknown): Failure =>
     hint: "try again in a few seconds",
     cause,
   });
-
-/** A role that can't be read is kept as undefined, which denies its holders; nobody else is harmed by it. */
-const readRoles = async (store: Store): Promise<Roles> => {
-  const roles = new Map<string, ReturnType<typeof compileRole> | undefined>();
-  for await (const item of walk(store, "access#role"))
-    try {
-      roles.set(item.sk, compileRole(fromItem(Role, item)));
-    } catch {
-      roles.set(item.sk, undefined);
-    }
-  return roles;
-};
 
 /** @throws Failure `unavailable` when the table can't be read, or a lock can't: what it holds nobody knows */
 const readView = async (store: Store): Promise<View> => {
