@@ -32,6 +32,7 @@ describe("S-08 a change cuts live sessions within 5 s", () => {
     ["a role that is broken", () => house.setRole({ allow: { db_users: 7 } }), "role dev can't be read"],
     ["a user who lost the role", () => house.setUser({ roles: ["admin"] }), "holds no role"],
     ["a disabled user", () => house.setUser({ state: "disabled" }), "user ana is disabled"],
+    ["a namesake who came later", () => house.setUser({ createdAt: house.clock.now() }), "user ana is gone"],
     ["other labels", () => house.setDatabase({ labels: {} }), "its labels do not match"],
     ["another database of that name", () => house.setDatabase({ resourceId: "db-OTHER" }), "was replaced"],
   ])("S-08 %s", async (_, change, reason) => {
@@ -47,6 +48,12 @@ describe("S-08 a change cuts live sessions within 5 s", () => {
     await eventually(() => sessionItems()[0]?.["state"] === "ended");
     expect(sessionItems()[0]?.["reason"]).toContain(reason);
     expect(house.proxy.counts().sessions).toBe(0);
+  });
+
+  it("S-08 a token of somebody removed opens nothing for a namesake who came later", async () => {
+    const { token } = await house.issue();
+    await house.setUser({ createdAt: house.clock.now() + 1000 });
+    expect((await logIn(house.proxy, token)).answer).toMatch(/^ERR denied there is no user ana any more/);
   });
 
   it("S-08 what a session runs is cancelled when it is cut, and not when it ends by itself", async () => {
