@@ -161,6 +161,15 @@ describe("db login, env, config, logout", () => {
     expect(await world.run(["db", "env"])).toMatchObject({ status: 2, stdout: "" });
     expect((await world.run(["db", "env", "payroll"])).status).toBe(0);
   });
+  it("knows a login by the short name it was asked for by, and by its whole name", async () => {
+    const database = "orders-rds-eu-west-1-111122223333";
+    api.answers.connect = () => makeAnswer({ direct, database, expiresAt: now + hour / 4 });
+    await world.run(["db", "login", "orders"]);
+    for (const name of ["orders", database]) expect((await world.run(["db", "env", name])).status).toBe(0);
+    expect((await world.run(["db", "env", "orders-rds"])).status).toBe(1);
+    expect((await world.run(["db", "logout", "orders"])).stdout).toBe(`logged out of ${database}\n`);
+    expect(inputs("revoke")).toEqual([{ id: tokenId }]);
+  });
   it("gives tokens back and forgets them; one that cannot be given back is kept", async () => {
     await world.run(["db", "login", "orders"]);
     api.answers.revoke = () => {

@@ -13,6 +13,8 @@ const DirectLogin = z.object({
   id: z.string(),
   server: z.string(),
   database: z.string(),
+  /** The name it was asked for by, which may be a short one. */
+  asked: z.string().optional(),
   protocol: z.enum(protocolNames),
   host: z.string(),
   port: z.number(),
@@ -36,7 +38,7 @@ export const openLogins = (context: Pick<Context, "configDir">): Drawer<DirectLo
 const systemRoots = "system";
 
 /** Keeps what the API issued. @throws Failure `unsupported` where the plain port is not offered */
-export const keepLogin = (context: Context, server: string, answer: ConnectAnswer): DirectLogin => {
+export const keepLogin = (context: Context, server: string, asked: string, answer: ConnectAnswer): DirectLogin => {
   const { direct } = answer;
   if (!direct)
     throw new Failure("unsupported", `${answer.database} can't be reached without a tunnel`, {
@@ -47,6 +49,7 @@ export const keepLogin = (context: Context, server: string, answer: ConnectAnswe
     id: answer.id,
     server,
     database: answer.database,
+    asked,
     protocol: answer.protocol,
     host: direct.host,
     port: direct.port,
@@ -62,12 +65,16 @@ export const keepLogin = (context: Context, server: string, answer: ConnectAnswe
   return login;
 };
 
-/** The logins of this server, of one database or of all, newest first. */
-export const findLogins = (context: Context, server: string, database?: string): readonly DirectLogin[] =>
-  openLogins(context)
+/** The logins of this server, of one database (by its name, or as it was asked for) or of all, newest first. */
+export const findLogins = (context: Context, server: string, database?: string): readonly DirectLogin[] => {
+  const here = openLogins(context)
     .list()
-    .filter((login) => login.server === server && (database === undefined || login.database === database))
+    .filter((login) => login.server === server)
     .toSorted((a, b) => b.issuedAt - a.issuedAt);
+  if (database === undefined) return here;
+  const named = here.filter((login) => login.database === database);
+  return named.length > 0 ? named : here.filter((login) => login.asked === database);
+};
 
 /** The newest login that still works. @throws Failure `bad_token` when there is none, `invalid` when a name is needed */
 export const requireLogin = (context: Context, server: string, database?: string): DirectLogin => {

@@ -17,7 +17,7 @@ type Options = WishOptions & { readonly format: Format };
 const act = async (context: Context, database: string, options: Options): Promise<void> => {
   const { server } = requireProfile(context);
   const answer = await askConnect(context, { database, user: options.dbUser, name: options.dbName });
-  const login = keepLogin(context, server, answer);
+  const login = keepLogin(context, server, database, answer);
   const target = targetOf(login);
   const url = connectionUrl(target);
   if (options.format === "cmd") {
