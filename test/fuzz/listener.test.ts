@@ -81,7 +81,7 @@ const residentMb = async (): Promise<number> => {
 const arrivals = (): number =>
   Object.values(world.fronts).reduce((sum, front) => sum + front.counters().connections, 0);
 
-it(`S-24 ${packets} fuzzed packets at the plain port and the gate: nobody in, nothing forwarded, nothing broken`, async () => {
+it(`S-23 S-24 ${packets} fuzzed packets at the plain port and the gate: nobody in, nothing forwarded, nothing broken`, async () => {
   console.log(`seed ${seed}`);
   const chance = chanceOf(seed);
   const ana = await world.person("ana", ["dev"]);
