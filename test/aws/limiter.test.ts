@@ -46,3 +46,12 @@ it("databases do not wait for each other, and time heals", async () => {
   for (let count = 0; count < 50; count++) await turn("orders");
   expect(waits.length).toBe(before);
 });
+
+it("S-50 a clock set back locks nobody out", async () => {
+  const { turn, waits, pass } = open();
+  for (let count = 0; count < 450; count++) await turn("orders");
+  const before = waits.length;
+  pass(-300_000);
+  await turn("orders");
+  expect(waits.length).toBe(before);
+});

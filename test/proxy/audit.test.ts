@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { AuditSink } from "@sallyport/core/ports";
 import { type Lines, openSpool } from "@sallyport/proxy/audit";
 import { fileName, openFolderSink } from "@sallyport/proxy/folder";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { auditSinkContract, checkChain, makeRecord } from "../contract/audit-sink.ts";
 import { openMemorySink } from "./memory-sink.ts";
 
@@ -108,6 +108,20 @@ it("S-42 refuses rather than drops when the disk is full, and loses nothing once
   expect(sink.fill()).toBe(0);
   const written = state.kept.split("\n").slice(0, -1);
   expect(checkChain(written, "a")).toEqual({ seq: refused - 1, head: sink.seal("a")?.head });
+  await sink.close();
+});
+
+it("S-42 is full no longer than its disk fails, though nobody has anything to say", async () => {
+  const { state, lines } = openBadDisk();
+  const write = async (): Promise<void> => {};
+  const sink = openSpool({ ...lines, write }, { bytes: 10_000 });
+  sink.append(makeRecord("a", 1));
+  state.bad = true;
+  // written, and not on the disk: nothing is left that would be tried again
+  await expect(sink.settled()).rejects.toMatchObject({ code: "audit_full" });
+  expect(sink.fill()).toBeGreaterThanOrEqual(0.8);
+  state.bad = false;
+  await vi.waitFor(() => expect(sink.fill()).toBe(0), 5_000);
   await sink.close();
 });
 

@@ -24,7 +24,9 @@ export const openLimiter = (options: LimiterOptions): ((database: string) => Pro
   const paid = new Map<string, number>();
   return async (database) => {
     const now = clock.now();
-    const from = Math.max(paid.get(database) ?? 0, now);
+    const known = paid.get(database) ?? 0;
+    // nothing is ever paid so far ahead: the clock was set back
+    const from = known > now + queueFor + burst * each ? now : Math.max(known, now);
     const waiting = from - now - (burst - 1) * each;
     if (waiting > queueFor)
       throw new Failure("too_many", `more logins to ${database} than its IAM authentication takes (${rate} a second)`, {

@@ -123,7 +123,8 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
     waiting = [];
     try {
       await writeAll();
-      if (served.length > 0) await lines.sync();
+      // a disk that failed is believed again when it has proven itself
+      if (served.length > 0 || failing) await lines.sync();
       failing = false;
       for (const waiter of served) waiter.resolve();
     } catch (cause) {
@@ -141,7 +142,7 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
       running = undefined;
       if (closed) return;
       if (waiting.length > 0 && !failing) void run();
-      else if (pending.length > 0 || stuck || waiting.length > 0) schedule(failing ? retryMs : everyMs);
+      else if (pending.length > 0 || stuck || waiting.length > 0 || failing) schedule(failing ? retryMs : everyMs);
     });
     return running;
   };
