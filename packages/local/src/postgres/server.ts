@@ -14,6 +14,7 @@ import { type Row, runStatement } from "./statement.ts";
 const superuser = "rdsadmin";
 const socketPathLimit = 100;
 const stopWithinMs = 5_000;
+const logLimit = 4 * 1024 * 1024;
 
 // The first line that fits decides: a member of rds_iam is trusted here even when it has a password, and so must
 // show the front a token, as on RDS.
@@ -37,6 +38,8 @@ export interface Postgres {
   addDatabase(name: string, owner?: string): Promise<void>;
   /** Runs statements as the superuser; rows are text. */
   sql(database: string, text: string): Promise<readonly Row[]>;
+  /** What the server wrote to its own log; with the setting log_statement every statement it got. */
+  log(): string;
   stop(): Promise<void>;
 }
 
@@ -106,6 +109,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
   const folder = await mkdtemp(join(tmpdir(), "sallyport-pg-"));
   const socket = join(folder, ".s.PGSQL.5432");
   let child: ChildProcess | undefined;
+  let log = "";
 
   const stop = async (): Promise<void> => {
     if (child) await ended(child);
@@ -125,6 +129,9 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
     if (uid !== undefined && gid !== undefined) for (const path of [data, folder]) await chown(path, uid, gid);
     await create(binaries, data);
     child = await start(binaries, data, folder, options);
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      log = (log + text).slice(-logLimit);
+    });
     await sql("postgres", "create role rds_iam nologin; create role rds_superuser nologin");
   } catch (cause) {
     await stop();
@@ -136,6 +143,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
     major: binaries.major,
     pid: child.pid ?? 0,
     sql,
+    log: () => log,
     stop,
     addUser: async (name, how) => {
       const login = "iam" in how ? "login in role rds_iam" : `login password ${quoteText(how.password.reveal())}`;

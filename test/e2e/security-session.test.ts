@@ -1,0 +1,149 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Client } from "@sallyport/client/client";
+import type { ConnectAnswer } from "@sallyport/core/api";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { message, sslRequest, startup } from "../local/postgres-bytes.ts";
+import { type Door, doorOf, enter, eventually, within } from "./attack.ts";
+import { say, short } from "./clients/raw.ts";
+import { openOwnTable, type Table } from "./owner.ts";
+import { openWorld, type World } from "./world.ts";
+
+let world: World;
+let table: Table;
+let ana: Client;
+beforeAll(async () => {
+  world = await openWorld({ settings: { log_statement: "all", log_line_prefix: "%p " } });
+  table = openOwnTable(world.laptop);
+  ana = await world.person("ana", ["dev"]);
+});
+afterAll(async () => {
+  table?.close();
+  await world?.close();
+});
+
+const proxy = () => {
+  const [first] = world.proxies;
+  if (!first) throw new Error("a world has a proxy");
+  return first;
+};
+/** Past the balancer, whose own endings are not the proxy's. */
+const _plain = () => ({ host: "localhost", port: proxy().ports.postgres });
+const _gatePort = () => ({ host: "localhost", port: proxy().ports.gate });
+const issue = async (client: Client = ana): Promise<{ answer: ConnectAnswer; door: Door }> => {
+  const answer = await world.bearer(client);
+  return { answer, door: doorOf(world.laptop, answer, proxy().ports.postgres) };
+};
+const _endSleepers = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'";
+const _dialled = (): number => world.fronts.orders.counters().connections;
+const _backends = async (): Promise<number> => {
+  const rows = await world.servers[0]?.sql("postgres", "select pid from pg_stat_activity where usename = 'reader'");
+  return rows?.length ?? 0;
+};
+
+describe("inside a session", () => {
+  it.each([
+    ["a length of 3", Buffer.from("51000000035100", "hex")],
+    ["a negative length", Buffer.from("51ffffffff00000000", "hex")],
+    ["a length of 2³¹−1", Buffer.from("517fffffff00000000", "hex")],
+    ["a type of nobody's", message("~", "select 1\0")],
+    ["a password in its midst", say("p", "select 1")],
+    ["a startup in its midst", startup(0x30000, "user", "writer", "database", "orders")],
+    ["an SSLRequest in its midst", sslRequest],
+    ["a Sync with a body", message("S", "select 1\0")],
+    ["a text that ends before its message", message("Q", "select 'one'\0; select 'smuggled'\0")],
+    ["a text without an end", message("Q", "select 'smuggled'")],
+    ["a Parse that counts types it does not have", say("P", "", "select 'smuggled'", short(7))],
+    ["a Bind that counts values it does not have", say("B", "", "", short(0), short(3), short(0))],
+    ["an Execute without its rows", say("E", "")],
+  ])("S-30 S-23 %s ends the session with 08P01, and nothing of it reaches the server", async (_, bytes) => {
+    const { answer, door } = await issue();
+    const session = await enter(door);
+    expect(await session.query("select 'before'")).toEqual(["before"]);
+    session.send(bytes, say("Q", "select 'smuggled'"));
+    const ending = await within(4_000, "the end", session.ending());
+    expect(ending.code).toBe("08P01");
+    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
+    expect(logged(session.pid)).not.toContain("smuggled");
+    const [item] = await table.sessions(answer.id);
+    expect(item).toMatchObject({ state: "ended", reason: expect.stringMatching(/^protocol: /) });
+  });
+
+  /** Statements as the server itself wrote them down, of one backend. */
+  const logged = (pid: number): string =>
+    (world.servers[0]?.log() ?? "")
+      .split(/\n(?!\t)/)
+      .flatMap((entry) => {
+        const [, of, text] = /^(\d+) LOG: {2}(?:statement|execute [^:]*): ([\s\S]*)$/.exec(entry) ?? [];
+        return Number(of) === pid && text !== undefined ? [text.replaceAll("\n\t", "\n")] : [];
+      })
+      .join("\n§\n");
+  const audited = async (session: string): Promise<Record<string, unknown>[]> => {
+    const { auditDir } = world.laptop;
+    const files = await readdir(auditDir);
+    const text = (await Promise.all(files.map((name) => readFile(join(auditDir, name), "utf8")))).join("");
+    return text
+      .split("\n")
+      .flatMap((line) => (line === "" ? [] : [JSON.parse(line) as Record<string, unknown>]))
+      .filter((line) => line["session"] === session);
+  };
+
+  it("S-30 the audit tells what the server's own log tells, statement by statement", async () => {
+    const { answer, door } = await issue();
+    const session = await enter(door);
+    const texts = [
+      "select 1",
+      "select 1; select 2 -- and a comment",
+      "  select\n\t'ünïcødé 🐘' /* § */  ",
+      "select $$a;b$$, 'it''s', E'\\\\'",
+      `select length('${"x".repeat(100_000)}')`,
+      "begin; select 1; commit",
+      "-- nothing",
+    ];
+    for (const text of texts) await session.query(text);
+    const bind = say("B", "", "s", short(0), short(1), 2, Buffer.from("42"), short(0));
+    const parse = say("P", "s", "select $1::int + 1", short(0));
+    session.send(parse, bind, say("E", "", 0), bind, say("E", "", 0), say("S"));
+    while ((await session.next())?.type !== "Z");
+    session.send(say("X"));
+    await session.ending();
+    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
+    const [item] = await table.sessions(answer.id);
+    const lines = await audited(String(item?.sk));
+    const told = lines.flatMap((line) => {
+      if (line["type"] === "query") return [String(line["text"])];
+      return line["type"] === "execute" ? ["select $1::int + 1"] : [];
+    });
+    const whole = joinParts(lines.filter((line) => line["type"] === "query"));
+    expect(whole).toEqual(texts);
+    await eventually("the server's log", () => logged(session.pid).includes("select $1::int + 1"));
+    const server = logged(session.pid)
+      .split("\n§\n")
+      .filter((text) => text !== "-- nothing");
+    const ours = [
+      ...whole.filter((text) => text !== "-- nothing"),
+      ...told.filter((text) => text.startsWith("select $1")),
+    ];
+    expect(ours).toEqual(server);
+    expect(lines.at(0)).toMatchObject({ event: "session.start", seq: 1 });
+    expect(lines.at(-1)).toMatchObject({ event: "session.end", seq: lines.length });
+    expect(item).toMatchObject({ seq: lines.length, head: lines.at(-1)?.["hash"] });
+  });
+
+  const joinParts = (lines: readonly Record<string, unknown>[]): string[] => {
+    const texts: string[] = [];
+    for (const { part, text } of lines) {
+      if (part === undefined || part === 0) texts.push(String(text));
+      else texts[texts.length - 1] += String(text);
+    }
+    return texts;
+  };
+});
+
+it("after all of it the proxy has nothing to complain of", () => {
+  const complaints = proxy()
+    .log()
+    .split("\n")
+    .filter((line) => /"level":"(ERROR|CRITICAL)"|Warning|at file:/.test(line));
+  expect(complaints).toEqual([]);
+});
