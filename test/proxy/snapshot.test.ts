@@ -133,3 +133,20 @@ it("reads for any number of live sessions, at most 100 keys at once and each key
   expect(facts.every(({ user, database }) => user?.name === "ana" && database?.name === "orders")).toBe(true);
   expect(batches.map((batch) => batch.length)).toEqual([100, 100, 52]);
 });
+
+it("S-08 reads what a full house needs, each read in its own time", async () => {
+  const store = await fill();
+  const slow: Store = {
+    ...store,
+    getMany: async (wanted) => {
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      return store.getMany(wanted);
+    },
+  };
+  const snapshot = openSnapshot(slow, { patience: 400 });
+  await snapshot.load();
+  const concerns = Array.from({ length: 3_000 }, (_, at) => ({ ...concern, token: String(at).padStart(64, "0") }));
+  const facts = await snapshot.readLive([concern, ...concerns], snapshot.view().epoch);
+  expect(facts).toHaveLength(3_001);
+  expect(facts.every(({ user }) => user?.name === "ana")).toBe(true);
+});

@@ -69,18 +69,11 @@ const parse = <T>(read: () => T): T | undefined => {
 const userOf = (item: Item | undefined): User | undefined => item && parse(() => fromItem(User, item));
 const databaseOf = (item: Item | undefined): Database | undefined => item && parse(() => fromItem(Database, item));
 
-/** getMany takes 100 keys. */
-const readMany = async (store: Store, wanted: readonly Key[]): Promise<ReadonlyMap<string, Item>> => {
-  const unique = [...new Map(wanted.map((key) => [`${key.pk} ${key.sk}`, key])).values()];
-  const found = new Map<string, Item>();
-  for (let at = 0; at < unique.length; at += 100)
-    for (const item of await store.getMany(unique.slice(at, at + 100)))
-      if (item) found.set(`${item.pk} ${item.sk}`, item);
-  return found;
-};
-
 /** How often a login reads again when the epoch moves under it. */
 const tries = 5;
+/** getMany takes so many keys; so many of them are under way at once. */
+const batchSize = 100;
+const batches = 8;
 
 export const openSnapshot = (store: Store, options: { patience: number }): Snapshot => {
   let view: View = { epoch: -1, roles: new Map(), locks: [] };
@@ -93,6 +86,20 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
     } catch (cause) {
       throw unavailable(cause);
     }
+  };
+  /** However many: each batch has the time that a read may take, so that a full house is no outage. */
+  const readMany = async (what: string, wanted: readonly Key[]): Promise<ReadonlyMap<string, Item>> => {
+    const unique = [...new Map(wanted.map((key) => [`${key.pk} ${key.sk}`, key])).values()];
+    const found = new Map<string, Item>();
+    for (let at = 0; at < unique.length; at += batches * batchSize) {
+      const parts = Array.from({ length: batches }, (_, part) => {
+        const from = at + part * batchSize;
+        return unique.slice(from, from + batchSize);
+      }).filter((part) => part.length > 0);
+      const read = await Promise.all(parts.map((part) => patient(what, store.getMany(part))));
+      for (const item of read.flat()) if (item) found.set(`${item.pk} ${item.sk}`, item);
+    }
+    return found;
   };
   const reload = (): Promise<View> => {
     reading ??= patient("reading roles and locks", readView(store))
@@ -141,7 +148,7 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
         keys.database(one.database),
         keys.connectToken(one.token),
       ]);
-      const found = await patient("reading what live sessions need", readMany(store, wanted));
+      const found = await readMany("reading what live sessions need", wanted);
       const item = (key: Key): Item | undefined => found.get(`${key.pk} ${key.sk}`);
       return concerns.map((one) => ({
         view: decided,
