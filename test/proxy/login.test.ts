@@ -1,7 +1,7 @@
 // The one login on the plain port, from every side it can go wrong.
 import { Failure } from "@sallyport/core/failure";
 import { keys } from "@sallyport/core/family";
-import type { Store } from "@sallyport/core/ports";
+import type { Change, Store } from "@sallyport/core/ports";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { allow, arrive, dialTcp, dialTls, eventually, type House, logIn, openHouse, talk } from "./house.ts";
 
@@ -316,6 +316,39 @@ it("gives counts back once when the table did it and its answer was lost", async
   await house.pass(5);
   await eventually(() => beside.counts().owed === 0);
   expect(itemsOf("spend")[0]).toMatchObject({ logins: 1, live: 0 });
+});
+
+it("S-36 gives counts back once, whichever answer was lost and however long the table was away", async () => {
+  await house.setRole({ allow, options: { max_connections: 2 } });
+  const { write, transact } = house.store;
+  let lost = 0;
+  const losing =
+    <A, T>(act: (asked: A) => Promise<T>, isEnd: (asked: A) => boolean) =>
+    async (asked: A): Promise<T> => {
+      const done = await act(asked);
+      if (!isEnd(asked) || lost > 0) return done;
+      lost += 1;
+      house.store.fault.break();
+      throw new Failure("unavailable", "the answer was lost");
+    };
+  const givesBack = (change: Change): boolean => "update" in change && (change.add?.["live"] ?? 0) < 0;
+  const isClose = (change: Change): boolean => "update" in change && change.update.pk.startsWith("session#");
+  const store: Store = {
+    ...house.store,
+    write: losing(write, givesBack),
+    transact: losing(transact, (changes) => changes.some((one) => givesBack(one) || isClose(one))),
+  };
+  const beside = await house.beside({ store });
+  const { token } = await house.issue();
+  const { client } = await logIn(beside, token);
+  client.socket.destroy();
+  await eventually(() => beside.counts().owed === 1);
+  house.clock.move(60_000);
+  house.store.fault.mend();
+  await house.pass(5);
+  await eventually(() => beside.counts().owed === 0);
+  expect(itemsOf("limit")[0]).toMatchObject({ live: 0 });
+  expect(itemsOf("spend")[0]).toMatchObject({ live: 0 });
 });
 
 it("gives nothing back for a session that the sweeper closed", async () => {

@@ -4,7 +4,7 @@ import { type EventName, eventChange } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import { keys, toItem, ttlAfter } from "@sallyport/core/family";
 import type { AuditSink, Change, Clock, Random, Store } from "@sallyport/core/ports";
-import { heartbeatGrace, type Session } from "@sallyport/core/session";
+import type { Session } from "@sallyport/core/session";
 import { release, spend } from "@sallyport/core/token";
 import { fullFrom } from "./audit.ts";
 import { within } from "./deadline.ts";
@@ -35,8 +35,6 @@ export interface LedgerParts {
 type Step = () => Promise<unknown>;
 interface Debt {
   readonly steps: Step[];
-  /** When its first step was first tried and its outcome not learnt. */
-  unclearAt?: number;
 }
 
 const patience = 10_000;
@@ -96,6 +94,16 @@ export const openLedger = (parts: LedgerParts): Ledger => {
       ? [() => store.write({ update: keys.limit(session.token.user, session.token.database), add: { live: -1 } })]
       : [];
 
+  /** What a session that began gives back. */
+  const returns = (session: LiveSession): readonly Change[] => {
+    const { token } = session;
+    const live = { live: -1 };
+    return [
+      ...(counted.has(session) ? [{ update: keys.limit(token.user, token.database), add: live }] : []),
+      ...("bearer" in token.way ? [{ update: keys.spend(token.id), add: live }] : []),
+    ];
+  };
+
   /** Runs the steps in order; the rest is owed from the first that can't be done. */
   const pay = async (debt: Debt): Promise<void> => {
     for (let step = debt.steps[0]; step; step = debt.steps[0])
@@ -103,13 +111,8 @@ export const openLedger = (parts: LedgerParts): Ledger => {
         await write(step());
         debt.steps.shift();
       } catch (thrown) {
-        if (isConflict(thrown)) {
-          // either an earlier try of ours did it, or the sweeper did and gave the counts back: it waits for the grace to pass
-          if (debt.unclearAt === undefined || clock.now() - debt.unclearAt > heartbeatGrace / 2) return;
-          debt.steps.shift();
-          continue;
-        }
-        debt.unclearAt ??= clock.now();
+        // an earlier try of ours did it, or the sweeper: whoever ends a session gives back what it held, in the same write
+        if (isConflict(thrown)) return;
         debts.push(debt);
         log.warn("a session's end can't be written yet", describeError(thrown));
         return;
@@ -208,8 +211,8 @@ export const openLedger = (parts: LedgerParts): Ledger => {
     if (!session.note({ event: "session.end", user: token.user, ...facts }))
       log.error("the end of a session can't be recorded", { session: session.id });
     const end = await seal(session.id);
-    const last = [close(session, reason, end), event("session.end", token.user, facts)];
-    await pay({ steps: [() => store.transact(last), ...uncount(session), () => release(store, token)] });
+    const last = [close(session, reason, end), event("session.end", token.user, facts), ...returns(session)];
+    await pay({ steps: [() => store.transact(last)] });
   };
 
   return {
