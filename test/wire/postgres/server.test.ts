@@ -108,6 +108,12 @@ describe("accept", () => {
     expect(received()).toEqual(Buffer.concat([Buffer.from("S"), negotiated, askPassword]));
   });
 
+  test("negotiates the newest minor there can be", async () => {
+    const { arrival, received } = await throughTls(startupOf(login, 0x3ffff), message("p", "t\0"));
+    expect(await arrival).toMatchObject({ client: { minor: 0xffff } });
+    expect(received()).toEqual(Buffer.concat([Buffer.from("S"), message("v", int32(0x30002), int32(0)), askPassword]));
+  });
+
   test("does not negotiate 3.2", async () => {
     const { arrival, received } = await throughTls(startupOf(login, 0x30002), message("p", "t\0"));
     expect(await arrival).toMatchObject({ client: { minor: 2 } });

@@ -121,8 +121,9 @@ const parameters = (fields: Reader): ReadonlyMap<string, string> => {
 export const parseStartup = (packet: Buffer): Startup => {
   const fields = reader(packet);
   fields.i32();
-  const [major, minor] = [fields.i16(), fields.i16()];
-  if (major !== 3 || minor < 0)
+  // unsigned on this wire
+  const [major, minor] = [fields.i16() & 0xffff, fields.i16() & 0xffff];
+  if (major !== 3)
     throw new Failure("unsupported", `unsupported frontend protocol ${major}.${minor}: server supports 3.0 to 3.2`);
   const { user = "", database = "", replication = "", ...rest } = Object.fromEntries(parameters(fields));
   if (user === "") throw new Failure("not_logged_in", "no PostgreSQL user name specified in startup packet");
