@@ -298,6 +298,18 @@ test.each([
   expect(await done).toMatchObject({ failure: { code: "protocol" } });
 });
 
+test("S-33 a server's broken header in two pieces ends the session as it does in one", async () => {
+  const { client, server, done } = stand();
+  const broken = message("R", int32(0));
+  server.theirs.write(Buffer.concat([ready, broken.subarray(0, 3)]));
+  await client.until((bytes) => bytes.length === ready.length);
+  server.theirs.write(broken.subarray(3));
+  const said = await client.ended();
+  expect(said.subarray(0, ready.length)).toEqual(ready);
+  expect(errorOf(said)).toMatchObject({ S: "FATAL", C: "08P01" });
+  expect(await done).toMatchObject({ by: "cut", failure: { code: "protocol" } });
+});
+
 test("S-23 a message of a gigabyte is not held in memory", async () => {
   const { client, server, done } = stand(session(), false);
   let passed = 0;

@@ -115,7 +115,8 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
       follow(chunk);
     } catch (thrown) {
       from.off("data", onData).pause();
-      spoiled ??= { whole: false };
+      // a header in pieces has not passed: what did ends where a message does
+      spoiled ??= { whole: frames.left() === 0 };
       broken(toFailure(thrown));
     }
   };
