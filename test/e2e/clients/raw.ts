@@ -74,13 +74,23 @@ export const openRaw = async (place: Place, version = 0x30000): Promise<Raw> => 
   };
 };
 
-/** A CancelRequest in plain text, as libpq before 17 sends it; resolves when the other side has closed. */
-export const cancelRaw = async (where: { host: string; port: number }, pid: number, key: Buffer): Promise<void> => {
-  const socket = await dial(where);
+/** A CancelRequest: in plain text as libpq before 17 sends it, or inside TLS; resolves when the other side has closed. */
+export const cancelRaw = async (
+  where: { readonly host: string; readonly port: number },
+  { pid, key }: Pick<Raw, "pid" | "key">,
+  ca?: string,
+): Promise<void> => {
+  const socket = ca === undefined ? await dial(where) : await dialTls(where, { ca, servername: "localhost" });
   const body = Buffer.alloc(4 + key.length);
   body.writeInt32BE(pid);
   key.copy(body, 4);
+  const over = new Promise<void>((resolve) =>
+    socket
+      .resume()
+      .once("end", resolve)
+      .once("error", () => resolve()),
+  );
   socket.write(packet(80_877_102, body));
-  await new Promise<void>((resolve) => socket.resume().once("end", resolve).once("error", resolve));
+  await over;
   socket.destroy();
 };
