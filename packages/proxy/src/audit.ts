@@ -157,7 +157,7 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
       held += cost;
       pending.push(record);
       if (held < batch || failing) schedule(everyMs);
-      else if (!running) soon ??= setImmediate(() => void run());
+      else if (!soon && !running) soon = setImmediate(() => void run());
       return "accepted";
     },
     settled: () =>

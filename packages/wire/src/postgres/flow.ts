@@ -1,5 +1,6 @@
-// One direction of a session: the original bytes, one write a chunk, the other side's backpressure. What the audit wants waits
-// until it is whole and recorded; a record that must be durable first holds its chunk, and what comes after it.
+// One direction of a session: the original bytes, one write a chunk (or one for several long ones), the other side's
+// backpressure. What the audit wants waits until it is whole and recorded; a record that must be durable first holds its
+// chunk, and what comes after it.
 
 import type { Failure } from "@sallyport/core/failure";
 import { toFailure } from "@sallyport/core/failure";
@@ -26,11 +27,15 @@ export interface FlowOptions {
   readonly lenient: boolean;
 }
 
+// a chunk of this size is part of something long: there is nobody whom a few microseconds delay
+const bulk = 8_192;
+
 export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: FlowOptions): Flow => {
   let carry: Buffer | undefined; // a header, or a piece for the audit, that is not whole yet
   let carried = 0;
   let waiting = false; //            for records to be durable
   let full = false; //               is the other side slow?
+  let gathering = false; //          are writes held back until this turn ends?
   let ended = false;
   let stopped = false;
   let spoiled: { readonly whole: boolean } | undefined; // nothing after it can be read
@@ -43,7 +48,19 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
     finished(spoiled?.whole ?? true);
   };
 
+  const release = (): void => {
+    gathering = false;
+    to.uncork();
+  };
+  /** Chunks that come in one turn of the loop leave in one write. */
+  const gatherWrites = (): void => {
+    gathering = true;
+    to.cork();
+    setImmediate(release);
+  };
+
   const write = (whole: Buffer | undefined, rest: Buffer): void => {
+    if (!gathering && rest.length >= bulk) gatherWrites();
     if (whole) {
       to.cork();
       to.write(whole);
