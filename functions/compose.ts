@@ -4,6 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { openTable } from "@sallyport/aws/table";
 import { Failure } from "@sallyport/core/failure";
+import { describeIssues } from "@sallyport/core/issue";
 import { Networks } from "@sallyport/core/network";
 import type { Clock, Digest, Random } from "@sallyport/core/ports";
 import type { PasswordDesk } from "@sallyport/identity/login";
@@ -42,7 +43,7 @@ const Settings = z.object({
 /** @throws Failure `internal` naming the setting that is wrong */
 export const compose = (environment: Environment): World => {
   const parsed = Settings.safeParse(environment);
-  if (!parsed.success) throw new Failure("internal", `settings: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new Failure("internal", `settings: ${describeIssues(parsed.error.issues)}`);
   const settings = parsed.data;
   return {
     store: openTable({ name: settings.SALLYPORT_TABLE }),

@@ -1,7 +1,7 @@
 // Resource files: several YAML documents, each checked against the contract, every error with the file and line it is on.
-import { describeIssues } from "@sallyport/client/request";
 import { Document, documents, type ResourceKind, resourceKinds } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
+import { describeIssues } from "@sallyport/core/issue";
 import { isScalar, LineCounter, type ParsedNode, parseAllDocuments, type Document as YamlDocument } from "yaml";
 
 const isKind = (kind: unknown): kind is ResourceKind => resourceKinds.some((known) => known === kind);

@@ -2,8 +2,9 @@
 // against it, redirects are not followed (the login token goes to one server only), and every way it can fail is a Failure.
 import { ErrorAnswer, type Input, type Output, type RouteName, routes } from "@sallyport/core/api";
 import { Failure, type FailureCode, type FailureParts, failureCodes } from "@sallyport/core/failure";
+import { describeIssues } from "@sallyport/core/issue";
 import type { Secret } from "@sallyport/core/secret";
-import { checkServer, describeIssues, makeRequest } from "./request.ts";
+import { checkServer, makeRequest } from "./request.ts";
 
 export interface ClientOptions {
   /** The server's address, https:// (http:// only on loopback). */

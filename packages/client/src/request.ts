@@ -2,17 +2,7 @@
 // The input is checked here too, so that a mistake is told before anything leaves this machine.
 import { type Input, type RouteName, routes } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
-
-interface Issue {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-}
-
-/** `spec.roles.0: too short; name: required` */
-export const describeIssues = (issues: readonly Issue[]): string =>
-  issues
-    .map(({ path, message }) => (path.length > 0 ? `${path.map(String).join(".")}: ${message}` : message))
-    .join("; ");
+import { describeIssues } from "@sallyport/core/issue";
 
 export interface Request {
   readonly method: string;

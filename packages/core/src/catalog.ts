@@ -8,6 +8,7 @@ import { Database } from "./database.ts";
 import { changeAccess } from "./epoch.ts";
 import { Failure, toFailure } from "./failure.ts";
 import { fromItem, keys, toItem, walk } from "./family.ts";
+import { describeIssues } from "./issue.ts";
 import { type Candidate, identityOf, type Seen } from "./listing.ts";
 import type { Change, Clock, Condition, Random, Store } from "./ports.ts";
 
@@ -109,7 +110,7 @@ const settle = (stored: Stored, seen: readonly Seen[]): Settled => {
     }
     const parsed = Database.safeParse({ ...database, name, endpoint });
     if (parsed.success) wanted.get(database.foundBy)?.push(parsed.data);
-    else warn(candidate, `${database.arn} can't be registered: ${z.prettifyError(parsed.error)}`);
+    else warn(candidate, `${database.arn} can't be registered: ${describeIssues(parsed.error.issues)}`);
   }
   return { wanted, present, warnings };
 };

@@ -5,6 +5,7 @@ import * as z from "zod";
 import { Duration } from "./duration.ts";
 import { Failure } from "./failure.ts";
 import { fromItem, keys, walk } from "./family.ts";
+import { describeIssues } from "./issue.ts";
 import { compileSelector, type Labels } from "./label.ts";
 import { Name } from "./name.ts";
 import type { Store } from "./ports.ts";
@@ -117,7 +118,7 @@ const compileRules = (conditions: Conditions, everywhere: boolean): Rules => ({
 /** @throws Failure `invalid` naming the field that is wrong */
 export const compileRole = (role: Pick<Role, "name" | "version" | "spec">): CompiledRole => {
   const parsed = RoleSpec.safeParse(role.spec);
-  if (!parsed.success) throw new Failure("invalid", `role ${role.name}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new Failure("invalid", `role ${role.name}: ${describeIssues(parsed.error.issues)}`);
   const { allow, deny, options } = parsed.data;
   return {
     name: role.name,

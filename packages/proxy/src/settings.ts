@@ -1,5 +1,6 @@
 // The proxy's settings, all from the environment and all checked before anything is opened.
 import { Failure } from "@sallyport/core/failure";
+import { describeIssues } from "@sallyport/core/issue";
 import { defaultNetwork } from "@sallyport/core/network";
 import * as z from "zod";
 
@@ -68,7 +69,7 @@ export type Settings = z.infer<typeof Settings>;
 export const readSettings = (env: Readonly<Record<string, string | undefined>>): Settings => {
   const parsed = Settings.safeParse(env);
   if (parsed.success) return parsed.data;
-  throw new Failure("invalid", `the proxy's environment is not complete:\n${z.prettifyError(parsed.error)}`, {
+  throw new Failure("invalid", `the proxy's environment is not complete: ${describeIssues(parsed.error.issues)}`, {
     hint: "set the variables named; docs/operations.md lists them",
   });
 };

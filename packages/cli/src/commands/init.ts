@@ -1,8 +1,8 @@
 // sally init: the first administrator, and the way back in when nobody can log in. Only AWS's own permissions guard it: who
 // may invoke the bootstrap function may do this. Credentials and region come from the AWS SDK's usual places.
-import { describeIssues } from "@sallyport/client/request";
 import { InviteAnswer } from "@sallyport/core/api";
 import { Failure, type FailureCode } from "@sallyport/core/failure";
+import { describeIssues } from "@sallyport/core/issue";
 import type { Command } from "commander";
 import * as z from "zod";
 import type { Context } from "../context.ts";
