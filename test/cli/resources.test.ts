@@ -148,23 +148,44 @@ describe("resources", () => {
     expect((await world.run(["get", "role/gone"])).status).toBe(1);
   });
   it("lock one thing, for a time", async () => {
+    const found = { kind: "rds", account: "111122223333", region: "eu-west-1", identifier: "orders" } as const;
+    const name = "orders-rds-eu-west-1-111122223333";
+    const there: readonly Document[] = [
+      { kind: "user", version: "v1", metadata: { name: "bo" }, spec: { roles: [] } },
+      { kind: "role", version: "v7", metadata: { name: "ops" }, spec: {} },
+      { kind: "db", version: "v1", metadata: { name }, spec: found },
+    ];
+    for (const document of there) stored.set(`${document.kind}/${document.metadata.name}`, document);
+    const locks = () => [...stored.values()].filter(({ kind }) => kind === "lock");
     const { status, stdout, stderr } = await world.run(["lock", "--user", "bo", "--ttl", "1h", "--message", "left"]);
     expect(status).toBe(0);
-    expect(stdout).toContain("user bo is locked until");
-    const [document] = stored.values();
+    expect(stdout).toMatch(/^user bo is locked until \S+Z \(in 1h\)\n$/);
+    const [document] = locks();
     expect(document?.spec).toEqual({
       target: { user: "bo" },
       message: "left",
       expires: new Date(now + hour).toISOString(),
     });
     expect(stderr).toContain(`sally rm lock/${document?.metadata.name}`);
-    await world.run(["lock", "--db", "orders"]);
+    // by its short name, and stored by its whole one: no other would lock anything
+    expect((await world.run(["lock", "--db", "orders"])).stdout).toBe(`database ${name} is locked\n`);
     await world.run(["lock", "--role", "ops"]);
-    expect([...stored.values()].map(({ spec }) => "target" in spec && spec.target)).toEqual([
+    expect(locks().map(({ spec }) => "target" in spec && spec.target)).toEqual([
       { user: "bo" },
-      { database: "orders" },
+      { database: name },
       { role: "ops" },
     ]);
+    // a misspelt name is an error, not a lock on nobody
+    for (const misspelt of [
+      ["--user", "bob"],
+      ["--role", "opps"],
+      ["--db", "order"],
+    ] as const)
+      expect((await world.run(["lock", ...misspelt])).status).toBe(1);
+    const twin = { kind: "db", version: "v1", metadata: { name: "orders-rds-eu-west-2-111122223333" } } as const;
+    stored.set("db/twin", { ...twin, spec: { ...found, region: "eu-west-2" } });
+    expect((await world.run(["lock", "--db", "orders"])).status).toBe(2);
+    expect(locks()).toHaveLength(3);
     expect((await world.run(["lock"])).status).toBe(2);
     expect((await world.run(["lock", "--user", "a", "--db", "b"])).status).toBe(2);
     expect((await world.run(["lock", "--user", "a", "--ttl", "soon"])).status).toBe(2);

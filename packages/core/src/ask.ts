@@ -31,7 +31,10 @@ const about = ({ subject, roles }: Scene, database: Database) =>
 export const knows = (scene: Scene, database: Database): boolean => about(scene, database).length > 0;
 
 /** Is `text` the database's name without the suffixes that naming.ts appends: type, kind, region, account? */
-const isShort = (text: string, { name, kind, region, account }: Database): boolean => {
+export const isShort = (
+  text: string,
+  { name, kind, region, account }: Pick<Database, "name" | "kind" | "region" | "account">,
+): boolean => {
   if (!name.startsWith(`${text}-`)) return false;
   const rest = [kinds[kind].matcher, kind, region, account].reduce(
     (left, part) => (left.startsWith(`-${part}`) ? left.slice(part.length + 1) : left),
@@ -73,7 +76,7 @@ const chooseUser = (scene: Scene, database: Database, reach: Reach): string => {
   if (one !== undefined) return one;
   if (users.length > 0)
     throw new Failure("invalid", `which database user of ${database.name}?`, {
-      hint: `name one: ${users.map((user) => (user === "*" ? "any" : user)).join(", ")}`,
+      hint: `name one with -u: ${users.map((user) => (user === "*" ? "any" : user)).join(", ")}`,
       details: { users },
     });
   // nobody can be reached: ask as the first one mentioned, so that the denial says what stands in the way
@@ -82,6 +85,17 @@ const chooseUser = (scene: Scene, database: Database, reach: Reach): string => {
       .flatMap(({ allow }) => allow.users)
       .find((user) => user !== "*") ?? ""
   );
+};
+
+/** The database name when none is named; where any may be, the user's own, as clients do. @throws Failure `invalid` that lists them when there are several */
+const chooseName = (database: Database, user: string, names: readonly string[]): string => {
+  const one = only(names);
+  if (one !== undefined) return one;
+  if (names.length === 0 || names.includes("*") || names.includes(user)) return user;
+  throw new Failure("invalid", `which database name of ${database.name}?`, {
+    hint: `name one with -n: ${names.join(", ")}`,
+    details: { names },
+  });
 };
 
 /** The ask in full. @throws Failure `invalid` */
@@ -96,7 +110,7 @@ export const completeAsk = (
   const own = reach.filter((one) => one.user === user || one.user === "*");
   // for a user whom no role mentions the others' names still make the better denial
   const names = (own.length > 0 ? own : reach).flatMap((one) => one.names);
-  return { user, name: only(names) ?? user };
+  return { user, name: chooseName(database, user, [...new Set(names)]) };
 };
 
 export const ruleOn = (
