@@ -15,13 +15,14 @@ npx sally login --server ${laptop.api} --user ana
 npx sally db ls
 npx sally db connect orders -u reader -n orders
 npx sally proxy db orders -u reader -n orders
-npx sally db explain payroll -u reader -n payroll
+npx sally db explain orders -u writer -n orders
 npx sally logout
 
 and as the administrator:
 
 npx sally login --server ${laptop.api} --user root
 npx sally get role/dev-read
+npx sally db explain payroll -u reader -n payroll --as ana
 npx sally lock --user ana --message 'just trying' --ttl 5m`);
 };
 

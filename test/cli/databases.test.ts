@@ -208,6 +208,15 @@ describe("db explain", () => {
     api.answers.explain = () => ({ ...answer, allowed: false, reasons: [{ code: "no_allow", text }], nearest: text });
     const { status, stdout } = await world.run(["db", "explain", "orders", "-u", "admin"]);
     expect(status).toBe(3);
-    expect(stdout).toContain(`  ${text}\nnearest: ${text}\n`);
+    expect(stdout).toBe(`denied: orders as "admin", database name "orders"\n  ${text}\n`);
+  });
+  it("names the nearest of several roles, and nobody where nobody was asked for", async () => {
+    world.loggedIn(api.url);
+    const reasons = ["role a lacks one thing", "role b lacks two"].map((text) => ({ code: "no_allow", text }));
+    const asked = { ...answer, user: "", name: "" };
+    api.answers.explain = () => ({ ...asked, allowed: false, reasons, nearest: "role a lacks one thing" });
+    expect((await world.run(["db", "explain", "orders"])).stdout).toBe(
+      "denied: orders\n  role a lacks one thing\n  role b lacks two\nnearest: role a lacks one thing\n",
+    );
   });
 });

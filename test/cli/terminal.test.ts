@@ -53,6 +53,8 @@ it("S-41 printable text has no control, no separator and no direction in it, and
 
 it("an expiry says when, and how long from now", () => {
   expect(describeExpiry(now + 8 * hour + 1, now)).toBe("2026-09-21T22:13:20Z (in 8h)");
+  // an answer takes a moment: what was given for eight hours has not lost one
+  expect(describeExpiry(now + 8 * hour - 900, now)).toContain("(in 8h)");
   expect(describeExpiry(now + 30_000, now)).toContain("(in 30s)");
   expect(describeExpiry(now, now)).toContain("(expired)");
 });

@@ -269,6 +269,13 @@ describe("databases", () => {
     expect((await world.remove("db", "orders")).status).toBe(409);
     expect((await world.put(db("orders"))).status).toBe(409);
   });
+  it("say why one that was found is not available", async () => {
+    const world = await open();
+    const reason = "IAM authentication is off".padEnd(600, "!");
+    await world.addDatabases({ name: "orders", status: "unsupported", reason });
+    const { description } = (await world.get("db", "orders")).body.metadata;
+    expect(description).toBe(`unsupported: ${reason}`.slice(0, 500));
+  });
   it("S-35 name an AWS object: an endpoint in the document is refused", async () => {
     const world = await open();
     const document = db("mine") as Document & { spec: object };

@@ -39,7 +39,7 @@ export const keys = {
   loginAttempts: (who: string): Key => ({ pk: `login#${who}`, sk: "attempts" }),
   database: (name: string): Key => ({ pk: "database#", sk: name }),
   connectToken: (sha256: string): Key => ({ pk: `token#${sha256}`, sk: "token" }),
-  /** Session, invite and join tokens; the API's alone. */
+  /** Session and invite tokens; no proxy reads them. */
   apiKey: (sha256: string): Key => ({ pk: `key#${sha256}`, sk: "key" }),
   /** A connect token issued under an API session: what logout revokes. */
   issued: (session: string, token: string): Key => ({ pk: `key#${session}`, sk: `token#${token}` }),

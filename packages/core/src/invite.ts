@@ -83,7 +83,7 @@ export const invite = (
   planAccess(desk.store, async () => {
     if (await desk.store.get(keys.user(user.name)))
       throw new Failure("conflict", `there is a user ${user.name} already`, {
-        hint: "another name, or sally users reset for a new invitation",
+        hint: "another name, or sally users reset for a new invite",
       });
     await requireRoles(desk.store, user.roles);
     const { name, traits } = user;
@@ -110,7 +110,7 @@ export const reset = async (desk: Desk, actor: string, name: string): Promise<In
 };
 
 const badInvite = (): Failure =>
-  new Failure("bad_token", "this invitation is not valid", {
+  new Failure("bad_token", "this invite is not valid: unknown, expired, used or replaced", {
     hint: "ask an administrator for a new one: sally users reset",
   });
 

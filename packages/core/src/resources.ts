@@ -72,7 +72,7 @@ const nextState = async (
 ) => {
   const next = wanted ?? before ?? "invited";
   if (next === before || next === "disabled") return next;
-  const invitation = { hint: `sally users reset ${name} makes an invitation` };
+  const invitation = { hint: `sally users reset ${name} makes an invite` };
   if (before === "active") throw new Failure("invalid", `user ${name} is active already`, invitation);
   if (next === "active" && !(before === "disabled" && (await read(store, PasswordHash, keys.password(name)))))
     throw new Failure("invalid", `user ${name} has no password yet`, invitation);
@@ -146,6 +146,13 @@ const StoredDatabase = DynamicDatabase.extend({
   revision: z.number(),
 });
 
+const mostDescription = 500;
+/** Of a found database: why it is not available, which an administrator asks for who may reach none, else its description. */
+const foundMetadata = ({ status, reason, description }: Pick<Database, "status" | "reason" | "description">) => {
+  const text = reason === undefined ? description : `${status}: ${reason}`.slice(0, mostDescription);
+  return text === "" ? {} : { description: text };
+};
+
 const db = makeResource({
   kind: "db",
   key: keys.dynamicDatabase,
@@ -170,10 +177,10 @@ const db = makeResource({
   // what discovery found, through a document too: a cluster's reader beside the cluster
   found: async ({ store }) =>
     (await readAll(store, Database, keys.database("").pk)).map(
-      ({ name, description, kind, account, region, identifier, labels }) => ({
+      ({ name, status, reason, description, kind, account, region, identifier, labels }) => ({
         kind: "db",
         version: "v1",
-        metadata: { name, ...(description === "" ? {} : { description }) },
+        metadata: { name, ...foundMetadata({ status, reason, description }) },
         spec: { kind, account, region, identifier, labels },
       }),
     ),

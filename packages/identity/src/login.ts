@@ -77,7 +77,7 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
   if (!right || !user) {
     await record(desk, "login.failure", user?.name ?? "unknown", { from });
     throw new Failure("not_logged_in", "wrong user or password", {
-      hint: "after a reset, accept the invitation first",
+      hint: "after a reset, log in with the new invite: sally login --invite",
     });
   }
   await store.transact(turns.map((turn) => turnBack(turn, startedAt)));

@@ -21,11 +21,14 @@ const act = async (context: Context, database: string, { dbUser, dbName, as, for
     const verdict = answer.allowed
       ? colour(context, context.stdout, "green", "allowed")
       : colour(context, context.stdout, "red", "denied");
-    const named = answer.name === undefined ? "" : `, database name ${JSON.stringify(answer.name)}`;
-    say(context, `${verdict}: ${printable(`${answer.database} as ${JSON.stringify(answer.user)}${named}`)}`);
+    // empty where none was given and the roles name none
+    const as = answer.user === "" ? "" : ` as ${JSON.stringify(answer.user)}`;
+    const named = answer.name ? `, database name ${JSON.stringify(answer.name)}` : "";
+    say(context, `${verdict}: ${printable(`${answer.database}${as}${named}`)}`);
     if (answer.roles.length > 0) say(context, `  by ${printable(answer.roles.join(", "))}`);
     for (const { text } of answer.reasons) say(context, `  ${printable(text)}`);
-    if (answer.nearest !== undefined) say(context, `nearest: ${printable(answer.nearest)}`);
+    if (answer.nearest !== undefined && answer.reasons.length > 1)
+      say(context, `nearest: ${printable(answer.nearest)}`);
   });
   if (!answer.allowed) context.exit(exitStatus.denied);
 };

@@ -7,7 +7,7 @@ import { parseReference } from "../document.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { openApi } from "../profile.ts";
 import { printTable } from "../table.ts";
-import { withProgress } from "../terminal.ts";
+import { note, withProgress } from "../terminal.ts";
 
 const act = async (context: Context, reference: string, format: Format): Promise<void> => {
   const { kind, name } = parseReference(reference);
@@ -17,6 +17,7 @@ const act = async (context: Context, reference: string, format: Format): Promise
       ? (await api.call("listResources", { kind })).resources
       : [await api.call("getResource", { kind, name })];
   const found = await withProgress(context, `reading ${reference}`, read());
+  if (found.length === 0) note(context, `there is no ${kind}`);
   if (format === "yaml") {
     context.stdout.write(found.map((document) => stringify(document, { lineWidth: 0 })).join("---\n"));
     return;
