@@ -19,7 +19,10 @@ const never: readonly (readonly [string, number, "ipv4" | "ipv6", string])[] = [
   // IPv4 inside IPv6 in ways that are not "mapped"
   ["::", 96, "ipv6", "IPv4-compatible"],
   ["64:ff9b::", 96, "ipv6", "translated IPv4"],
+  ["64:ff9b:1::", 48, "ipv6", "translated IPv4"],
+  ["::ffff:0:0:0", 96, "ipv6", "translated IPv4"],
   ["2002::", 16, "ipv6", "6to4"],
+  ["2001::", 32, "ipv6", "Teredo"],
 ];
 
 const lists = never.map(([network, prefix, family, why]) => {
