@@ -16,7 +16,8 @@ export interface Plan<T> {
   readonly changes: readonly Change[];
   readonly answer: T;
 }
-const mostTries = 5;
+/** Of those who plan at once one gets through each time, so this is how many may. */
+const mostTries = 20;
 const plansOf = (item: Item | undefined): number => (typeof item?.["plans"] === "number" ? item["plans"] : 0);
 
 /**
@@ -34,7 +35,12 @@ export const planAccess = async <T>(store: Store, plan: () => Promise<Plan<T>>):
       await store.transact([...changes, { update: keys.epoch(), add: { epoch: 1, plans: 1 }, if: unmoved }]);
       return answer;
     } catch (thrown) {
-      if (!(thrown instanceof Failure) || thrown.code !== "conflict" || left === 1) throw thrown;
+      if (!(thrown instanceof Failure) || thrown.code !== "conflict") throw thrown;
+      if (left === 1)
+        throw new Failure("conflict", "others are changing users, roles or locks all the time", {
+          hint: "try again in a moment",
+          cause: thrown,
+        });
     }
   }
 };

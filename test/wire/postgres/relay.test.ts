@@ -66,6 +66,33 @@ describe("relay", () => {
     expect(await done).toMatchObject({ by: "server", failure: { code: "upstream_unreachable" } });
   });
 
+  test("says so when the server closes without a word, whatever it was doing", async () => {
+    for (const [sent, whole] of [
+      [Buffer.alloc(0), true],
+      [ready, true],
+      [complete.subarray(0, 3), true],
+      [Buffer.concat([ready, message("D", "abcdef").subarray(0, 8)]), false],
+    ] as const) {
+      const { client, server, done } = stand();
+      client.theirs.write(query("select pg_sleep(1)"));
+      await server.until((bytes) => bytes.length > 0);
+      server.theirs.end(sent);
+      const heard = await client.ended();
+      if (whole) expect(errorOf(heard.subarray(sent === ready ? ready.length : 0))).toMatchObject({ C: "08006" });
+      else expect(heard).toEqual(sent);
+      expect(await done).toMatchObject({ by: "server", failure: { code: "upstream_unreachable" } });
+    }
+  });
+
+  test("takes the server's end for an answer to Terminate, though the client has not closed yet", async () => {
+    const { client, server, done } = stand();
+    client.theirs.write(message("X"));
+    await server.until((bytes) => bytes.length > 0);
+    server.theirs.end();
+    expect(await client.ended()).toEqual(Buffer.alloc(0));
+    expect(await done).toEqual({ by: "server" });
+  });
+
   test("S-37 a client that is reset takes its upstream with it", async () => {
     const { client, server, done } = stand();
     client.ours.destroy(new Error("ECONNRESET"));

@@ -25,12 +25,14 @@ export interface FlowOptions {
   readonly broken: (failure: Failure) => void;
   /** Whole messages before a broken one still pass. */
   readonly lenient: boolean;
+  /** Asked when `from` has ended: is that an end for `to` as well, or for somebody to word? */
+  readonly over: () => boolean;
 }
 
 // a chunk of this size is part of something long: there is nobody whom a few microseconds delay
 const bulk = 8_192;
 
-export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: FlowOptions): Flow => {
+export const startFlow = ({ from, to, frames, waits, touch, broken, lenient, over }: FlowOptions): Flow => {
   let carry: Buffer | undefined; // a header, or a piece for the audit, that is not whole yet
   let carried = 0;
   let waiting = false; //            for records to be durable
@@ -121,8 +123,8 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
       if (lenient) pass(whole, rest.subarray(0, frames.edge()));
       throw thrown;
     }
-    const over = finished !== undefined && frames.left() === 0;
-    if (some < rest.length && !over) gather(rest, some);
+    const done = finished !== undefined && frames.left() === 0;
+    if (some < rest.length && !done) gather(rest, some);
     pass(whole, some === rest.length ? rest : rest.subarray(0, some));
   };
 
@@ -142,6 +144,7 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient }: F
     if (!waiting && !spoiled) from.resume();
   };
   const onEnd = (): void => {
+    if (!over()) return;
     ended = true;
     if (!waiting) to.end();
   };

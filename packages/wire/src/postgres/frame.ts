@@ -10,6 +10,8 @@ export interface Frames {
   need(): number;
   /** Bytes of the current message that have not passed yet: 0 where one has ended. */
   left(): number;
+  /** The type of the message that came last, whole or not; 0 before the first. */
+  last(): number;
   /** Where the last message that passed in full ended in the bytes of the last scan. */
   edge(): number;
   /** Bytes in CopyData since last asked. */
@@ -80,6 +82,7 @@ export const frames = (kinds: Uint8Array, observe: Observe): Frames => {
     },
     need: () => need,
     left: () => left,
+    last: () => type,
     edge: () => edge,
     copied: () => {
       const count = copied;

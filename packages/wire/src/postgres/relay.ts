@@ -17,6 +17,14 @@ const boundaryMs = 1_000;
 const closeMs = 5_000;
 const deliverMs = 30_000;
 
+const terminate = 0x58;
+const errorResponse = 0x45;
+
+const lost = (): Failure =>
+  new Failure("upstream_unreachable", "the database closed the connection", {
+    hint: "connect again; the database or its network may have failed",
+  });
+
 /** A session that ends is worded as the server itself would: 57P01, whatever made us end it. */
 const stateOf = ({ code }: Failure): string => (code === "draining" ? sqlStates.ended : sqlStates[code]);
 
@@ -81,8 +89,10 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
     const asks = frames(fromClient, observeClient(record));
     const answers = frames(fromServer, observeServer(record, copied));
     const between = { waits, touch: () => live.touch(), broken: cut };
-    const up: Flow = startFlow({ ...between, from: near, to: far, frames: asks, lenient: false });
-    const down: Flow = startFlow({ ...between, from: far, to: near, frames: answers, lenient: true });
+    /** Has somebody said that the session ends? A server that fails closes without a word, and not with a reset. */
+    const said = (): boolean => by === "client" || asks.last() === terminate || answers.last() === errorResponse;
+    const up: Flow = startFlow({ ...between, from: near, to: far, frames: asks, lenient: false, over: () => true });
+    const down: Flow = startFlow({ ...between, from: far, to: near, frames: answers, lenient: true, over: said });
 
     const recordRest = (): void => {
       const count = copied();
@@ -120,14 +130,14 @@ export const relay = (client: PostgresClient, server: PostgresServer, live: Live
       if (failure) farewell(answers.left() === 0);
       if (near.closed || failure) return;
       if (!far.readableEnded) {
-        const hint = "connect again; the database or its network may have failed";
-        cut(new Failure("upstream_unreachable", "the database closed the connection", { hint }), "server");
+        cut(lost(), "server");
         return;
       }
       after(near.writableFinished ? boundaryMs : deliverMs, () => near.destroy());
       near.once("finish", () => after(boundaryMs, () => near.destroy()));
     };
     const onFarEnd = (): void => {
+      if (!said()) cut(lost(), "server");
       by ??= "server";
       if (failure) return;
       // what the client still says has nobody to go to
