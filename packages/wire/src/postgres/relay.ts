@@ -25,7 +25,7 @@ const lost = (): Failure =>
     hint: "connect again; the database or its network may have failed",
   });
 
-/** A session that ends is worded as the server itself would: 57P01, whatever made us end it. */
+/** A drain that ends a live session is worded as the server itself would (57P01); 57P03 is for those who are not in yet. */
 const stateOf = ({ code }: Failure): string => (code === "draining" ? sqlStates.ended : sqlStates[code]);
 
 /** The audit's half: records as they are made, and the promises of those that must be durable first. */
