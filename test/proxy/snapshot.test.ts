@@ -77,7 +77,22 @@ it("gives up when the epoch never rests", async () => {
     { patience: 1_000 },
   );
   await snapshot.load();
-  await expect(snapshot.read(concern)).rejects.toMatchObject({ code: "unavailable" });
+  await expect(snapshot.read(concern)).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("change all the time"),
+  });
+});
+
+it("waits out a burst of changes", async () => {
+  const store = await fill();
+  let left = 15;
+  const burst = before(store, async () => {
+    if (left-- > 0) await store.write({ update: keys.epoch(), add: { epoch: 1 } });
+  });
+  const snapshot = openSnapshot(burst, { patience: 1_000 });
+  await snapshot.load();
+  expect(await snapshot.read(concern)).toMatchObject({ user: { name: "ana" } });
+  expect(left).toBeLessThan(0);
 });
 
 it("gives up on a table that hangs", async () => {

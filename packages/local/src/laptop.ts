@@ -42,6 +42,8 @@ export interface Laptop {
   readonly rds: Rds;
   readonly databases: Databases;
   readonly authority: Authority;
+  /** What stands for AWS's own authority: the databases' certificates are its. */
+  readonly rdsAuthority: Authority;
   /** The HTTPS API of Sallyport (plain HTTP on loopback here). */
   readonly api: string;
   readonly runtime: FunctionRuntime;
@@ -284,6 +286,7 @@ const assemble = async (
     rds: services.rds,
     databases,
     authority,
+    rdsAuthority,
     api: gateway.url,
     runtime,
     schedule,

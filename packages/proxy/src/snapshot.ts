@@ -1,6 +1,7 @@
 // What decisions are made from: roles and locks as of one epoch. A login is decided only from a snapshot whose epoch the
 // table still had when the login's own facts were read; live sessions are decided again within a second or three of any
 // change, and every minute whatever the epoch says. What can't be read denies.
+import { setTimeout as pause } from "node:timers/promises";
 import { Database } from "@sallyport/core/database";
 import { epochOf } from "@sallyport/core/epoch";
 import { Failure } from "@sallyport/core/failure";
@@ -69,8 +70,9 @@ const parse = <T>(read: () => T): T | undefined => {
 const userOf = (item: Item | undefined): User | undefined => item && parse(() => fromItem(User, item));
 const databaseOf = (item: Item | undefined): Database | undefined => item && parse(() => fromItem(Database, item));
 
-/** How often a login reads again when the epoch moves under it. */
-const tries = 5;
+/** How often a login reads again when the epoch moves under it, and the longest pause before it does: what comes in a burst passes. */
+const tries = 25;
+const longestPause = 100;
 /** getMany takes so many keys; so many of them are under way at once. */
 const batchSize = 100;
 const batches = 8;
@@ -133,9 +135,13 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
         );
         if (epochOf(epoch) === decided.epoch)
           return { view: decided, user: userOf(user), database: databaseOf(database), token };
+        // logins that wait together must not ask together
+        await pause(Math.random() * Math.min(longestPause, 10 * tried));
         await reload();
       }
-      throw unavailable("the epoch moved at each try");
+      throw new Failure("unavailable", "access can't be decided now: users, roles or locks change all the time", {
+        hint: "try again in a few seconds",
+      });
     },
     epoch: async () => epochOf(await patient("reading the epoch", store.get(keys.epoch()))),
     readLive: async (concerns, epoch) => {

@@ -86,32 +86,32 @@ export const reader = (from: Buffer): Reader => {
 export const quiet = (socket: Duplex): Duplex => socket.on("error", ignore);
 const ignore = (): void => {};
 
-/** Why nothing more comes: what the socket was destroyed with when that says it, else `code`. */
-const gone = (socket: Duplex, code: FailureCode): Failure =>
-  socket.errored instanceof Failure
-    ? socket.errored
-    : new Failure(code, "the connection ended too early", { cause: socket.errored ?? undefined });
+/** Why nothing more comes: what the socket was destroyed with when that says it, else `code` in these words. */
+const gone = (socket: Duplex, { code = "protocol", words = "the connection ended too early" }: TakeOptions): Failure =>
+  socket.errored instanceof Failure ? socket.errored : new Failure(code, words, { cause: socket.errored ?? undefined });
 
 export interface TakeOptions {
   /** What the Failure says when the socket ends first. */
   readonly code?: FailureCode;
+  readonly words?: string;
   /** How many bytes the socket may hold unread while we wait. */
   readonly hold?: number;
 }
 
 /** The bytes when they are all there, null when the stream ended before the first, undefined when it is too early to tell. */
-const poll = (socket: Duplex, count: number, { code = "protocol", hold }: TakeOptions): Buffer | null | undefined => {
-  if (socket.destroyed) throw gone(socket, code);
+const poll = (socket: Duplex, count: number, options: TakeOptions): Buffer | null | undefined => {
+  const { hold } = options;
+  if (socket.destroyed) throw gone(socket, options);
   if (hold !== undefined && socket.readableLength > hold)
     throw new Failure("too_large", "too many bytes before the login");
   const bytes: unknown = socket.read(count);
   // at its end a stream gives what is left, however little
   if (Buffer.isBuffer(bytes)) {
     if (bytes.length === count) return bytes;
-    throw gone(socket, code);
+    throw gone(socket, options);
   }
   if (!socket.readableEnded) return undefined;
-  if (socket.errored) throw gone(socket, code);
+  if (socket.errored) throw gone(socket, options);
   return null;
 };
 
@@ -137,7 +137,7 @@ export const takeOrEnd = (socket: Duplex, count: number, options: TakeOptions = 
 /** As takeOrEnd, and an end is a Failure. */
 export const take = async (socket: Duplex, count: number, options: TakeOptions = {}): Promise<Buffer> => {
   const bytes = await takeOrEnd(socket, count, options);
-  if (bytes === undefined) throw gone(socket, options.code ?? "protocol");
+  if (bytes === undefined) throw gone(socket, options);
   return bytes;
 };
 

@@ -32,7 +32,7 @@ const statementBytes = 4 * 1_048_576;
 const cancelWithinMs = 5_000;
 const passwordType = "p";
 
-const upstreamGone = { code: "upstream_unreachable" } as const;
+const upstreamGone = { code: "upstream_unreachable", words: "the database closed the connection too early" } as const;
 const unexpected = (what: string): Failure =>
   new Failure("upstream_refused", `the database answered with ${what}`, {
     hint: "look at what stands at the endpoint: it does not speak as PostgreSQL does",
