@@ -56,10 +56,17 @@ describe("Aurora clusters", () => {
   });
 
   it("are unavailable as a whole, or with one endpoint", async () => {
-    addCluster("orders", ["a", "b"], { status: "stopped" });
+    const { ReaderEndpoint: reader } = addCluster("orders", ["a", "b"], { status: "stopped" });
     expect((await list(open().aurora)).sightings.map(({ status }) => status)).toEqual(["unavailable", "unavailable"]);
     rds.setStatus(where, "orders", "failing-over");
     expect((await list(open().aurora)).sightings.map(({ status }) => status)).toEqual(["available", "available"]);
+    // the account gives its own endpoints their cluster's state: this row, sorted behind the reader's, says another
+    const row = rds.addCustomEndpoint(where, { cluster: "orders", id: "row" });
+    Object.assign(row, { Endpoint: reader, EndpointType: "WRITER", Status: "Deleting" });
+    expect((await list(open().aurora)).sightings).toMatchObject([
+      { endpointType: "primary", status: "available" },
+      { endpointType: "reader", status: "unavailable", reason: "AWS says it is deleting" },
+    ]);
   });
 
   it("are listed to the last page, custom endpoints left out", async () => {

@@ -127,6 +127,17 @@ describe("S-35 hosts", () => {
 it("every state is usable, bad or unknown, and nothing else", () => {
   const usable = new Set(["available"]);
   expect(judge("x", "available", usable)).toEqual({ status: "available" });
-  expect(judge("x", "deleting", usable)).toEqual({ status: "unavailable", reason: "AWS says it is deleting" });
+  const bad = [
+    ...["creating", "deleting", "delete-precheck", "failed", "stopped", "stopping", "starting", "inactive"],
+    ...["cloning-failed", "migration-failed", "preparing-data-migration", "insufficient-capacity"],
+    ...["incompatible-create", "incompatible-network", "incompatible-restore"],
+    ...["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable"],
+  ];
+  for (const state of bad)
+    expect(judge("x", state, usable)).toEqual({ status: "unavailable", reason: `AWS says it is ${state}` });
   expect(judge("x", "", usable).warning).toContain("status is missing");
+  expect(judge("x", "levitating", usable)).toMatchObject({
+    status: "available",
+    warning: "x: its status levitating is not known here: it counts as usable",
+  });
 });

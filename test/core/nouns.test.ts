@@ -32,6 +32,13 @@ describe("durations", () => {
   it.each(["", "8", "h", "-1h", "8 h", "8h!", "1e9h", "١h"])("%j is none", (text) => {
     expect(parseDuration(text)).toBeUndefined();
   });
+  it.each([
+    [0, "0s"],
+    [59_999, "1m"],
+    [5_400_000, "1h30m"],
+    [3_601_000, "1h1s"],
+    [604_800_000, "168h"],
+  ])("%i ms is written %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
   it("come back as written", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 1_000_000 }), (s) => parseDuration(formatDuration(s * 1000)) === s * 1000),

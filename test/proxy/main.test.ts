@@ -23,6 +23,8 @@ it("has a default for whatever can have one", () => {
     peerPort: 7444,
     allow: [],
     drainMs: 100_000,
+    auditBytes: 67_108_864,
+    caFile: undefined,
   });
 });
 

@@ -1,4 +1,4 @@
-// The way in by the gate (design section 2): TLS 1.3 with ALPN sallyport/1, the chain and the pin both verified, then one
+// The way in by the gate: TLS 1.3 with ALPN sallyport/1, the chain and the pin both verified, then one
 // frame each way: u16 length and JSON. The proof is a signature over this very TLS session's exporter, so it fits no other.
 import { createHash, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";

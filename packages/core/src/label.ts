@@ -1,4 +1,4 @@
-// Label selectors, exactly as reference access rules say: every key of the selector must exist on the database, `*` is
+// Label selectors, as Teleport matches them: every key of the selector must exist on the database, `*` is
 // "exists", a value is a literal, a glob, or a raw RE2 expression when it starts with ^ and ends with $. An empty selector
 // matches nothing; {"*": "*"} matches everything, whatever stands beside it. RE2 (linear time), so a role can't make a
 // decision hang.
