@@ -22,7 +22,7 @@ and as the administrator:
 
 npx sally login --server ${laptop.api} --user root
 npx sally get role/dev-read
-npx sally db explain payroll -u reader -n payroll --as ana
+npx sally db explain orders -u writer -n orders --as ana
 npx sally lock --user ana --message 'just trying' --ttl 5m`);
 };
 
