@@ -1,6 +1,7 @@
 // Logging in with a password. Guessing is slowed for one user from one address strictly, from one address over all users
 // too, and for one user from everywhere by a wait only: nobody can lock somebody else out.
 import { loginTtl } from "@sallyport/core/access";
+import { countedAddress } from "@sallyport/core/address";
 import type { Input, Output } from "@sallyport/core/api";
 import { eventChange } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
@@ -24,21 +25,6 @@ export interface PasswordDesk extends Desk {
   /** Resolves after so many milliseconds. */
   wait(ms: number): Promise<unknown>;
 }
-
-/** An address as it is counted: IPv6 by its /64, which is what one customer is given. */
-export const countedAddress = (address: string): string => {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
-  if (!plain.includes(":")) return plain;
-  const [head = "", tail] = plain.split("::");
-  const front = head === "" ? [] : head.split(":");
-  const back = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
-  const groups = [...front, ...Array<string>(zeros).fill("0"), ...back];
-  return groups
-    .slice(0, 4)
-    .map((group) => group.toLowerCase().replace(/^0+(?=.)/, ""))
-    .join(":");
-};
 
 /** Takes the turns before the password is looked at, so that parallel guesses are counted too. @throws Failure `too_many` */
 const takeTurns = async (desk: PasswordDesk, user: string, address: string, now: number): Promise<Throttle[]> => {

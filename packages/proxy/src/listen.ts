@@ -1,22 +1,12 @@
 // Listening: a plain port for each protocol and the gate. A connection is handed on at once, so that no handshake holds up
 // the next; those that have not logged in are counted, per address and in all, and beyond the caps simply closed.
-import { createServer, isIPv6, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { countedAddress } from "@sallyport/core/address";
 import type { Places } from "./allowance.ts";
 import { describeError, type Log } from "./log.ts";
 import type { Visit } from "./login.ts";
 
 const keepAliveAfter = 60_000;
-
-/** What limits count by: an IPv4 address, or the /64 that an IPv6 client can choose its own addresses in. */
-export const countedAddress = (remote: string): string => {
-  const plain = remote.replace(/^::ffff:(?=\d+\.)/i, "");
-  if (!isIPv6(plain)) return plain;
-  const [front = "", back] = plain.split("%")[0]?.split("::") ?? [];
-  const left = front === "" ? [] : front.split(":");
-  const right = back === undefined || back === "" ? [] : back.split(":");
-  const zeros = back === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill("0");
-  return [...left, ...zeros, ...right].slice(0, 4).join(":");
-};
 
 const visitOf = (socket: Socket, way: Visit["way"], places: Places): Visit | undefined => {
   // gone before it was looked at

@@ -1,4 +1,4 @@
-import { countedAddress } from "@sallyport/identity/login";
+import { countedAddress } from "@sallyport/core/address";
 import { expect, it } from "vitest";
 
 it.each([
@@ -10,6 +10,7 @@ it.each([
   ["2001:db8::", "2001:db8:0:0"],
   ["::1", "0:0:0:0"],
   ["1::2:3:4:5:6:7", "1:0:2:3"],
+  ["fe80::1%eth0", "fe80:0:0:0"],
 ])("S-13 %s is counted as %s", (address, counted) => {
   expect(countedAddress(address)).toBe(counted);
 });
