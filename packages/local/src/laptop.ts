@@ -226,7 +226,6 @@ const assemble = async (
     SALLYPORT_NETWORKS: JSON.stringify(networks),
     SALLYPORT_DISCOVER_FUNCTION: "discover",
     SALLYPORT_API_URL: gateway.url,
-    SALLYPORT_DEPLOYMENT: "laptop",
     ...options.functionEnv,
   };
   runtime = openFunctions(
