@@ -37,7 +37,7 @@ export interface WorldOptions extends LaptopOptions {
 export const password = "correct horse battery staple";
 
 /** Everything on databases of env dev, as the IAM user reader or writer. */
-export const devRole: Document = {
+const devRole: Document = {
   kind: "role",
   version: "v7",
   metadata: { name: "dev" },
@@ -57,7 +57,7 @@ const prepare = async (server: Postgres): Promise<void> => {
 };
 
 /** An invite by break-glass: what `sally init --aws` does. */
-export const bootstrap = async (laptop: Laptop, user: string): Promise<string> => {
+const bootstrap = async (laptop: Laptop, user: string): Promise<string> => {
   const lambda = new LambdaClient({ endpoint: laptop.aws.url, region: laptop.region, credentials: laptop.operator });
   try {
     const answer = await lambda.send(

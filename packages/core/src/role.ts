@@ -141,18 +141,6 @@ export const readRoles = async (store: Store): Promise<Roles> => {
   return roles;
 };
 
-/** Compiles once per snapshot. A stored role that no longer compiles is kept as undefined: its holders are denied. */
-export const compileRoles = (roles: readonly Role[]): Roles =>
-  new Map(
-    roles.map((role) => {
-      try {
-        return [role.name, compileRole(role)] as const;
-      } catch {
-        return [role.name, undefined] as const;
-      }
-    }),
-  );
-
 const uses = (conditions: Conditions, test: (text: string) => boolean): boolean =>
   [
     ...(conditions.db_users ?? []),
