@@ -144,7 +144,11 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient, ove
     if (!waiting && !spoiled) from.resume();
   };
   const onEnd = (): void => {
-    if (!over()) return;
+    if (!over()) {
+      // the rest of a message that it broke off in will not come
+      spoiled ??= { whole: frames.left() === 0 };
+      return;
+    }
     ended = true;
     if (!waiting) to.end();
   };
