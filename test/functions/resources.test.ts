@@ -124,6 +124,14 @@ describe("roles", () => {
     expect((await world.put(role("r", over))).status).toBe(status);
     expect(await world.list("role")).toEqual([]);
   });
+  it("are shown with their members in order, however they were written", async () => {
+    const world = await open();
+    await world.put(
+      role("r", { spec: { options: {}, allow: { db_users: ["b", "a"], db_labels: { team: "x", env: "y" } } } }),
+    );
+    const spec = JSON.stringify((await world.list("role"))[0]?.spec);
+    expect(spec).toBe('{"allow":{"db_labels":{"env":"y","team":"x"},"db_users":["b","a"]},"options":{}}');
+  });
   it("S-01 the empty role is a role, and reaches nothing", async () => {
     const world = await open();
     await world.addDatabases({});

@@ -205,6 +205,8 @@ describe("the database", () => {
     await eventually(() => itemsOf("session")[0]?.["state"] === "ended");
     expect(itemsOf("session")[0]?.["reason"]).toMatch(/^upstream_refused/);
     await eventually(() => itemsOf("spend")[0]?.["live"] === 0);
+    const told = house.log.find(({ message }) => message === "a session did not reach its database");
+    expect(told?.facts).toMatchObject({ database: "orders", code: "upstream_refused" });
   });
 
   it("S-37 that says nothing is given up on, and its connection with it", async () => {

@@ -65,6 +65,15 @@ const checkRevision = (kind: string, name: string, given: number | undefined, cu
   });
 };
 
+/** Members by name, however deep: the table gives them in any order, and two looks at one document should not differ. */
+const inOrder = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (typeof value !== "object" || value === null) return value;
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(members.map(([name, member]) => [name, inOrder(member)]));
+};
+const shown = <D extends Document>(document: D): D => ({ ...document, spec: inOrder(document.spec) });
+
 const byName = (a: Document, b: Document): number => (a.metadata.name < b.metadata.name ? -1 : 1);
 
 export const makeResource = <K extends ResourceKind, T extends Stored>(rules: Rules<K, T>): Resource => {
@@ -84,7 +93,7 @@ export const makeResource = <K extends ResourceKind, T extends Stored>(rules: Ru
     eventChange({ name, at: clock.now(), actor, details: { kind, ...details } }, random);
 
   const list = async (desk: Desk): Promise<Document[]> => {
-    const stored = (await readAll(desk.store, schema, key("").pk)).map(rules.toDocument);
+    const stored = (await readAll(desk.store, schema, key("").pk)).map((one) => shown(rules.toDocument(one)));
     const names = new Set(stored.map((document) => document.metadata.name));
     const found = ((await rules.found?.(desk)) ?? []).filter((document) => !names.has(document.metadata.name));
     return [...stored, ...found].sort(byName);
@@ -95,7 +104,7 @@ export const makeResource = <K extends ResourceKind, T extends Stored>(rules: Ru
 
     async get(desk, name) {
       const stored = await read(desk.store, schema, key(name));
-      if (stored) return rules.toDocument(stored);
+      if (stored) return shown(rules.toDocument(stored));
       const document = (await rules.found?.(desk))?.find(({ metadata }) => metadata.name === name);
       if (!document) throw missing(name);
       return document;

@@ -204,6 +204,12 @@ export const openLogin = (parts: LoginParts): Login => {
       thrown = failed;
       const failure = toFailure(failed);
       end = gone.aborted && failure === gone.reason ? { by: "client" } : { by: "cut", failure };
+      if (end.failure)
+        log.warn("a session did not reach its database", {
+          session: session.id,
+          database: session.database.name,
+          ...describeError(failed),
+        });
     } finally {
       session.leave();
       // what cut it is the truth, whatever the relay made of it
