@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Client } from "@sallyport/client/client";
 import { heartbeatGrace } from "@sallyport/core/session";
-import type { ProxyTask } from "@sallyport/local/laptop";
+import type { ProxyTask } from "@sallyport/local/fleet";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { doorOf, enter, eventually, logIn, refused, type Session, within } from "./attack.ts";
 import { lock, openOwnTable, roleOf, type Table } from "./owner.ts";

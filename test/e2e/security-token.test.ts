@@ -154,7 +154,10 @@ describe("a token that was good", () => {
       hint: "sally db explain orders-rds-eu-west-1-111122223333",
     });
     expect(dialled()).toBe(before);
-    const [event] = (await table.events("session.deny")).filter((item) => item["actor"] === "eve");
+    // told to the client first, and to the table beside it
+    const denials = async () => (await table.events("session.deny")).filter((item) => item["actor"] === "eve");
+    await eventually("the denial is recorded", async () => (await denials()).length > 0);
+    const [event] = await denials();
     expect(event).toMatchObject({ details: { token: answer.id, reason: expect.stringContaining("denied") } });
   });
 });

@@ -1,38 +1,22 @@
 // An AWS account on a laptop, with Sallyport deployed in it: emulated endpoints, real databases behind fronts, the functions
 // behind a gateway, proxies as processes behind a balancer, each under its own role. The real code runs in it unchanged.
-import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { CreateSecretCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
-import { kindNames } from "@sallyport/core/database";
 import { defaultNetwork, type Networks } from "@sallyport/core/network";
-import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
 import { type Account, type Credentials, openAccount } from "./account.ts";
-import { type Balancer, openBalancer } from "./balancer.ts";
+import { openBalancer } from "./balancer.ts";
 import { type Authority, createAuthority } from "./certificate.ts";
 import { type Databases, openDatabases } from "./databases.ts";
+import { cancelSecret, deploy, keysEnv, sessionOf, table } from "./deployment.ts";
 import { type Endpoint, openEndpoint } from "./endpoint.ts";
+import { openFleet, type ProxyTask } from "./fleet.ts";
 import { type FunctionRuntime, openFunctions } from "./functions.ts";
 import { openGateway } from "./gateway.ts";
-import { preload, writeHosts } from "./hosts.ts";
-import { launcher } from "./launcher.ts";
+import { writeHosts } from "./hosts.ts";
 import { openSchedule, type Schedule } from "./schedule.ts";
 import type { Rds } from "./services/rds.ts";
 import { openServices } from "./services.ts";
-import { openCredentialsEndpoint, startTask, type TaskProcess } from "./task.ts";
-
-export interface ProxyPorts {
-  readonly postgres: number;
-  readonly gate: number;
-  readonly health: number;
-  readonly peer: number;
-}
-export interface ProxyTask extends TaskProcess {
-  readonly ports: ProxyPorts;
-  readonly id: string;
-}
 
 export interface Laptop {
   readonly account: Account;
@@ -65,61 +49,9 @@ export interface Laptop {
   close(): Promise<void>;
 }
 
-const table = "sallyport";
-const prefix = "sallyport";
 const functionNames = ["api", "bootstrap", "discover", "sweep"] as const;
 const minute = 60_000;
 const entryOf = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
-
-const deploymentOf = (account: Account): Deployment => ({
-  partition: "aws",
-  account: account.id,
-  region: account.region,
-  tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
-  discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
-  secretPrefix: prefix,
-  assumable: [],
-});
-
-/** What `sst deploy` does on AWS: roles, the table, the proxies' shared secret. */
-const deploy = async (account: Account, env: (credentials: Credentials) => ClientSettings): Promise<Credentials> => {
-  const deployment = deploymentOf(account);
-  for (const principal of principals)
-    account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
-  const { credentials } = account.addUser({
-    name: "deployer",
-    statements: [{ actions: ["dynamodb:CreateTable", "secretsmanager:CreateSecret"], resources: ["*"] }],
-  });
-  const dynamodb = new DynamoDBClient(env(credentials));
-  await dynamodb.send(
-    new CreateTableCommand({
-      TableName: table,
-      BillingMode: "PAY_PER_REQUEST",
-      AttributeDefinitions: ["pk", "sk"].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
-      KeySchema: [
-        { AttributeName: "pk", KeyType: "HASH" },
-        { AttributeName: "sk", KeyType: "RANGE" },
-      ],
-    }),
-  );
-  dynamodb.destroy();
-  const secrets = new SecretsManagerClient(env(credentials));
-  await secrets.send(
-    new CreateSecretCommand({ Name: `${prefix}/proxy/cancel-key`, SecretString: randomBytes(32).toString("hex") }),
-  );
-  secrets.destroy();
-  const invoke = {
-    actions: ["lambda:InvokeFunction"],
-    resources: [`arn:aws:lambda:${account.region}:${account.id}:function:bootstrap`],
-  };
-  return account.addUser({ name: "operator", statements: [invoke] }).credentials;
-};
-
-interface ClientSettings {
-  readonly endpoint: string;
-  readonly region: string;
-  readonly credentials: Credentials;
-}
 
 export interface LaptopOptions {
   /** Fixed ports for what people type; any free ones when absent. */
@@ -141,6 +73,28 @@ export const openLaptop = async (options: LaptopOptions = {}): Promise<Laptop> =
     await close();
     throw thrown;
   }
+};
+
+/** The two certificate authorities (Sallyport's and the emulated RDS's), the proxies' certificate, and the files they are read from. */
+const writeTrust = async (folder: string, now: number) => {
+  const authority = await createAuthority({ now });
+  const rdsAuthority = await createAuthority({ now, name: "Laptop RDS root" });
+  const certificate = await authority.issue(["localhost", "127.0.0.1"]);
+  const files = {
+    ca: join(folder, "ca.pem"),
+    cert: join(folder, "proxy.pem"),
+    key: join(folder, "proxy.key"),
+    rdsCa: join(folder, "rds-ca.pem"),
+    hosts: join(folder, "hosts.json"),
+    audit: join(folder, "audit"),
+  };
+  await mkdir(files.audit, { mode: 0o700 });
+  await writeFile(files.ca, certificate.ca);
+  await writeFile(files.cert, certificate.cert);
+  await writeFile(files.key, certificate.key, { mode: 0o600 });
+  await writeFile(files.rdsCa, rdsAuthority.ca);
+  writeHosts(files.hosts, {});
+  return { authority, rdsAuthority, certificate, files };
 };
 
 const assemble = async (
@@ -173,23 +127,7 @@ const assemble = async (
   undo(() => aws.close());
   const operator = await deploy(account, (credentials) => ({ endpoint: aws.url, region, credentials }));
 
-  const authority = await createAuthority({ now: now() });
-  const certificate = await authority.issue(["localhost", "127.0.0.1"]);
-  const files = {
-    ca: join(folder, "ca.pem"),
-    cert: join(folder, "proxy.pem"),
-    key: join(folder, "proxy.key"),
-    hosts: join(folder, "hosts.json"),
-  };
-  const rdsAuthority = await createAuthority({ now: now(), name: "Laptop RDS root" });
-  const rdsCaFile = join(folder, "rds-ca.pem");
-  const auditDir = join(folder, "audit");
-  await mkdir(auditDir, { mode: 0o700 });
-  await writeFile(files.ca, certificate.ca);
-  await writeFile(files.cert, certificate.cert);
-  await writeFile(files.key, certificate.key, { mode: 0o600 });
-  await writeFile(rdsCaFile, rdsAuthority.ca);
-  writeHosts(files.hosts, {});
+  const { authority, rdsAuthority, certificate, files } = await writeTrust(folder, now());
 
   const balancers = {
     postgres: await openBalancer(options.ports?.postgres),
@@ -269,9 +207,9 @@ const assemble = async (
       SALLYPORT_GATE_PORT: "0",
       SALLYPORT_HEALTH_PORT: "0",
       SALLYPORT_PEER_PORT: "0",
-      SALLYPORT_CANCEL_SECRET: `${prefix}/proxy/cancel-key`,
-      SALLYPORT_AUDIT_DIR: auditDir,
-      SALLYPORT_RDS_CA_FILE: rdsCaFile,
+      SALLYPORT_CANCEL_SECRET: cancelSecret,
+      SALLYPORT_AUDIT_DIR: files.audit,
+      SALLYPORT_RDS_CA_FILE: files.rdsCa,
       SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8",
       SALLYPORT_DRAIN_SECONDS: "10",
     },
@@ -291,7 +229,7 @@ const assemble = async (
     schedule,
     ports: { postgres: balancers.postgres.port, gate: balancers.gate.port },
     caFile: files.ca,
-    auditDir,
+    auditDir: files.audit,
     operator,
     envOf: (credentials) => ({
       AWS_REGION: region,
@@ -303,68 +241,5 @@ const assemble = async (
     stopProxy: fleet.stop,
     proxies: fleet.tasks,
     close,
-  };
-};
-
-const sessionOf = (account: Account, principal: Principal): Credentials =>
-  account.session(`sallyport-${principal}`, { sessionName: `${principal}-${randomUUID().slice(0, 8)}` }).credentials;
-
-const keysEnv = (credentials: Credentials): Readonly<Record<string, string>> => ({
-  AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-  AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-  ...(credentials.sessionToken !== undefined && { AWS_SESSION_TOKEN: credentials.sessionToken }),
-});
-
-/** The proxy service: tasks behind the balancers. */
-const openFleet = (of: {
-  readonly balancers: { readonly postgres: Balancer; readonly gate: Balancer };
-  readonly credentials: () => Credentials;
-  readonly hostsFile: string;
-  readonly env: Readonly<Record<string, string>>;
-}) => {
-  const tasks = new Map<ProxyTask, () => Promise<void>>();
-  const retarget = (): void => {
-    of.balancers.postgres.target([...tasks.keys()].map((task) => task.ports.postgres));
-    of.balancers.gate.target([...tasks.keys()].map((task) => task.ports.gate));
-  };
-  const start = async (env: Readonly<Record<string, string>> = {}): Promise<ProxyTask> => {
-    const keys = await openCredentialsEndpoint(of.credentials);
-    const { flags, env: hosts } = preload(of.hostsFile);
-    try {
-      const entry = new URL("../../proxy/src/main.ts", import.meta.url).pathname;
-      const process = await startTask({
-        entry,
-        flags,
-        env: { ...of.env, ...hosts, ...keys.env, ...env },
-        launcher: launcher("KILL"),
-      });
-      const task: ProxyTask = {
-        ...process,
-        ports: process.ready["ports"] as ProxyPorts,
-        id: String(process.ready["proxy"]),
-      };
-      tasks.set(task, keys.close);
-      retarget();
-      return task;
-    } catch (thrown) {
-      await keys.close();
-      throw thrown;
-    }
-  };
-  const stop = async (task: ProxyTask, signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
-    const closeKeys = tasks.get(task);
-    tasks.delete(task);
-    retarget();
-    task.signal(signal);
-    await task.exited;
-    await closeKeys?.();
-  };
-  return {
-    start,
-    stop,
-    tasks: () => [...tasks.keys()],
-    close: async () => {
-      await Promise.all([...tasks.keys()].map((task) => stop(task, "SIGKILL")));
-    },
   };
 };

@@ -1,0 +1,79 @@
+// What deploying Sallyport leaves in an AWS account, done to the laptop's: a role for each principal with exactly its statements,
+// the table, the proxies' shared secret. And the keys with which functions and tasks then run.
+import { randomBytes, randomUUID } from "node:crypto";
+import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { CreateSecretCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { kindNames } from "@sallyport/core/database";
+import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
+import type { Account, Credentials } from "./account.ts";
+
+export const table = "sallyport";
+const prefix = "sallyport";
+export const cancelSecret = `${prefix}/proxy/cancel-key`;
+
+/** What an AWS client needs to reach the account. */
+interface ClientSettings {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly credentials: Credentials;
+}
+
+const deploymentOf = (account: Account): Deployment => ({
+  partition: "aws",
+  account: account.id,
+  region: account.region,
+  tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
+  discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
+  secretPrefix: prefix,
+  assumable: [],
+});
+
+/** Answers the keys of the operator, who may invoke bootstrap and nothing else. */
+export const deploy = async (
+  account: Account,
+  env: (credentials: Credentials) => ClientSettings,
+): Promise<Credentials> => {
+  const deployment = deploymentOf(account);
+  for (const principal of principals)
+    account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
+  const { credentials } = account.addUser({
+    name: "deployer",
+    statements: [{ actions: ["dynamodb:CreateTable", "secretsmanager:CreateSecret"], resources: ["*"] }],
+  });
+  const dynamodb = new DynamoDBClient(env(credentials));
+  await dynamodb.send(
+    new CreateTableCommand({
+      TableName: table,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: ["pk", "sk"].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+      KeySchema: [
+        { AttributeName: "pk", KeyType: "HASH" },
+        { AttributeName: "sk", KeyType: "RANGE" },
+      ],
+    }),
+  );
+  dynamodb.destroy();
+  const secrets = new SecretsManagerClient(env(credentials));
+  await secrets.send(new CreateSecretCommand({ Name: cancelSecret, SecretString: randomBytes(32).toString("hex") }));
+  secrets.destroy();
+  const invoke = {
+    actions: ["lambda:InvokeFunction"],
+    resources: [`arn:aws:lambda:${account.region}:${account.id}:function:bootstrap`],
+  };
+  return account.addUser({ name: "operator", statements: [invoke] }).credentials;
+};
+
+/** An instance here is never replaced by a younger one, as Lambda's and ECS's are long before their keys end. */
+const lifetimeMs = 30 * 86_400_000;
+
+/** Temporary keys of the principal's role. */
+export const sessionOf = (account: Account, principal: Principal): Credentials =>
+  account.session(`sallyport-${principal}`, { sessionName: `${principal}-${randomUUID().slice(0, 8)}`, lifetimeMs })
+    .credentials;
+
+/** Keys as the environment carries them. */
+export const keysEnv = (credentials: Credentials): Readonly<Record<string, string>> => ({
+  AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+  ...(credentials.sessionToken !== undefined && { AWS_SESSION_TOKEN: credentials.sessionToken }),
+});

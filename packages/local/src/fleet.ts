@@ -1,0 +1,78 @@
+// The proxy service of the laptop account: proxies as tasks behind the balancers, each with the task role's keys.
+import type { Credentials } from "./account.ts";
+import type { Balancer } from "./balancer.ts";
+import { preload } from "./hosts.ts";
+import { launcher } from "./launcher.ts";
+import { openCredentialsEndpoint, startTask, type TaskProcess } from "./task.ts";
+
+export interface ProxyPorts {
+  readonly postgres: number;
+  readonly gate: number;
+  readonly health: number;
+  readonly peer: number;
+}
+export interface ProxyTask extends TaskProcess {
+  readonly ports: ProxyPorts;
+  readonly id: string;
+}
+
+export interface Fleet {
+  start(env?: Readonly<Record<string, string>>): Promise<ProxyTask>;
+  stop(task: ProxyTask, signal?: NodeJS.Signals): Promise<void>;
+  tasks(): readonly ProxyTask[];
+  close(): Promise<void>;
+}
+
+/** No task yet; each that is started goes behind the balancers, each that is stopped leaves them first. */
+export const openFleet = (of: {
+  readonly balancers: { readonly postgres: Balancer; readonly gate: Balancer };
+  readonly credentials: () => Credentials;
+  readonly hostsFile: string;
+  readonly env: Readonly<Record<string, string>>;
+}): Fleet => {
+  const tasks = new Map<ProxyTask, () => Promise<void>>();
+  const retarget = (): void => {
+    of.balancers.postgres.target([...tasks.keys()].map((task) => task.ports.postgres));
+    of.balancers.gate.target([...tasks.keys()].map((task) => task.ports.gate));
+  };
+  const start = async (env: Readonly<Record<string, string>> = {}): Promise<ProxyTask> => {
+    const keys = await openCredentialsEndpoint(of.credentials);
+    const { flags, env: hosts } = preload(of.hostsFile);
+    try {
+      const entry = new URL("../../proxy/src/main.ts", import.meta.url).pathname;
+      const process = await startTask({
+        entry,
+        flags,
+        env: { ...of.env, ...hosts, ...keys.env, ...env },
+        launcher: launcher("KILL"),
+      });
+      const task: ProxyTask = {
+        ...process,
+        ports: process.ready["ports"] as ProxyPorts,
+        id: String(process.ready["proxy"]),
+      };
+      tasks.set(task, keys.close);
+      retarget();
+      return task;
+    } catch (thrown) {
+      await keys.close();
+      throw thrown;
+    }
+  };
+  const stop = async (task: ProxyTask, signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
+    const closeKeys = tasks.get(task);
+    tasks.delete(task);
+    retarget();
+    task.signal(signal);
+    await task.exited;
+    await closeKeys?.();
+  };
+  return {
+    start,
+    stop,
+    tasks: () => [...tasks.keys()],
+    close: async () => {
+      await Promise.all([...tasks.keys()].map((task) => stop(task, "SIGKILL")));
+    },
+  };
+};
