@@ -85,6 +85,16 @@ export interface Vault {
   remove(name: string, days: number): Promise<void>;
 }
 
+/** A P-256 signing key that never leaves its keeper (KMS). A key that can't be used is Failure `unavailable`. */
+export interface Signer {
+  /** Which key: an id or alias. */
+  readonly key: string;
+  /** The public half, SPKI in DER. */
+  publicKey(): Promise<Uint8Array>;
+  /** ECDSA with SHA-256 over a message of any size; the signature in DER. */
+  sign(message: Uint8Array): Promise<Uint8Array>;
+}
+
 /** One line of the audit, made into text only when the sink writes it, off the relay's path. */
 export interface AuditRecord {
   readonly session: string;

@@ -59,6 +59,7 @@ const knownKeys = new RegExp(
     "sts:(externalid|rolesessionname|sourceidentity|transitivetagkeys)",
     "dynamodb:(leadingkeys|select|returnvalues)",
     "secretsmanager:(name|secretid|versionid|versionstage|resourcetag/.+)",
+    "kms:(keyspec|keyusage|messagetype|requestalias|resourcealiases|signingalgorithm)",
   ].join("|")})$`,
   "i",
 );

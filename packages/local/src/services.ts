@@ -1,6 +1,7 @@
 // The services of the laptop account, opened together: a new service is one file in services/ and one line here.
 import type { Account } from "./account.ts";
 import { openDynamodb } from "./services/dynamodb.ts";
+import { openKms } from "./services/kms.ts";
 import { type Functions, openLambda } from "./services/lambda.ts";
 import { openRds } from "./services/rds.ts";
 import { openSecretsManager } from "./services/secrets-manager.ts";
@@ -21,7 +22,7 @@ export async function openServices(options: {
   return {
     rds,
     lambda,
-    apis: [rds.api, openSts(accounts), openSecretsManager(), lambda.api, dynamodb.api],
+    apis: [rds.api, openSts(accounts), openSecretsManager(), openKms(), lambda.api, dynamodb.api],
     async close() {
       await lambda.settled();
       await dynamodb.close();
