@@ -4,8 +4,9 @@
 import { connect, type Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import { Failure } from "@sallyport/core/failure";
+import { take } from "../stream.ts";
 import type { Context } from "./context.ts";
-import { cancelRequest, gssRequest, parseStartup, sslRequest, take, takeStartup } from "./startup.ts";
+import { cancelRequest, gssRequest, parseStartup, sslRequest, takeStartup } from "./startup.ts";
 
 const tlsRecord = 0x16;
 

@@ -3,6 +3,7 @@
 // https://www.postgresql.org/docs/18/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-STARTUPMESSAGE
 import type { Socket } from "node:net";
 import { Failure } from "@sallyport/core/failure";
+import { take } from "../stream.ts";
 
 export const sslRequest = 80_877_103;
 export const gssRequest = 80_877_104;
@@ -11,24 +12,6 @@ export const cancelRequest = 80_877_102;
 const startupLimit = 10_000;
 const messageLimit = 64 * 1024;
 const nameLimit = 63;
-
-/** Exactly this many bytes; what comes behind them stays in the stream. */
-export const take = (stream: Socket, count: number): Promise<Buffer> =>
-  new Promise((answer, refuse) => {
-    // one listener for the whole wait: each new one is told at once of what is buffered, which would spin on half a packet
-    const events = ["readable", "end", "close"];
-    const attempt = (): void => {
-      const bytes: unknown = count === 0 ? Buffer.alloc(0) : stream.read(count);
-      const whole = Buffer.isBuffer(bytes) && bytes.length === count;
-      // at its end a stream gives what is left, however little
-      if (!whole && bytes === null && !stream.readableEnded && !stream.destroyed) return;
-      for (const event of events) stream.off(event, attempt);
-      if (whole) answer(bytes);
-      else refuse(new Failure("protocol", "the connection ended inside a packet"));
-    };
-    for (const event of events) stream.on(event, attempt);
-    attempt();
-  });
 
 /** A packet without a type: a startup message or one of the special requests; at least 8 bytes. */
 export const takeStartup = async (stream: Socket): Promise<Buffer> => {
