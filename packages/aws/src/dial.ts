@@ -2,9 +2,9 @@
 // checked, never looked up a second time; TLS is always verified in full, against the roots and the name that discovery
 // recorded. By shape this is the Upstream that packages/wire logs in through.
 import { lookup } from "node:dns/promises";
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { connect as connectTls, type TLSSocket } from "node:tls";
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
 import type { Credential } from "@sallyport/core/credential";
 import type { Database } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
@@ -114,6 +114,7 @@ const secure = (
   of: { dialling: Dialling; context: Roots["rds"]; within: number; alpn: string | undefined },
 ): Promise<TLSSocket> => {
   const { database } = of.dialling;
+  const { host, verifyName } = database.endpoint;
   if (socket.readableLength > 0) {
     // bytes that came in the clear must never be taken for bytes that came inside TLS
     socket.destroy();
@@ -122,7 +123,9 @@ const secure = (
   return new Promise((resolve, reject) => {
     const secured = connectTls({
       socket,
-      servername: database.endpoint.verifyName,
+      // asked for by the name that was dialled; the certificate may carry another, as behind a custom endpoint of Aurora
+      servername: isIP(host) === 0 ? host : verifyName,
+      checkServerIdentity: (_, certificate) => checkServerIdentity(verifyName, certificate),
       secureContext: of.context,
       minVersion: "TLSv1.2",
       rejectUnauthorized: true,
