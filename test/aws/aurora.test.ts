@@ -1,3 +1,4 @@
+import { namesOf } from "@sallyport/core/naming";
 import { describe, expect, it } from "vitest";
 import { accountId, list, open, rds, region, where } from "./kinds-world.ts";
 
@@ -29,6 +30,7 @@ describe("Aurora clusters", () => {
       engineVersion: "17.6",
       endpointType: "reader",
       suffix: "reader",
+      cluster: "orders",
       state: "available",
       status: "available",
       tags: { env: "dev" },
@@ -50,9 +52,10 @@ describe("Aurora clusters", () => {
     addCluster("old", [], { engineMode: "serverless", iam: false });
     addCluster("off", ["a"], { iam: false });
     expect((await list(open().aurora)).sightings).toMatchObject([
-      { identifier: "off", status: "unsupported", reason: expect.stringContaining("modify-db-cluster") },
+      { identifier: "off", status: "unsupported", reason: expect.stringContaining("modify-db-cluster"), iamOff: true },
       { identifier: "old", status: "unsupported", reason: expect.stringContaining("Serverless v2") },
     ]);
+    expect((await list(open().aurora)).sightings[1]).not.toHaveProperty("iamOff");
   });
 
   it("are unavailable as a whole, or with one endpoint", async () => {
@@ -69,9 +72,60 @@ describe("Aurora clusters", () => {
     ]);
   });
 
-  it("are listed to the last page, custom endpoints left out", async () => {
+  it("have each custom endpoint beside them: dialled by its own name, verified and signed for by the cluster's", async () => {
+    const cluster = addCluster("orders", ["a", "b"], { tags: { env: "dev" } });
+    const custom = rds.addCustomEndpoint(where, { cluster: "orders", id: "analytics", type: "READER" });
+    const { sightings } = await list(open().aurora);
+    expect(sightings.map(({ endpointType }) => endpointType)).toEqual(["primary", "reader", "custom"]);
+    expect(custom.Endpoint).toMatch(/^analytics\.cluster-custom-/);
+    expect(sightings[2]).toMatchObject({
+      arn: custom.DBClusterEndpointArn,
+      identifier: "orders",
+      resourceId: cluster.DbClusterResourceId,
+      suffix: "custom-analytics",
+      tags: { env: "dev" },
+      endpoint: { host: custom.Endpoint, port: 5432, verifyName: cluster.Endpoint },
+      signFor: { host: cluster.Endpoint, port: 5432 },
+    });
+    expect(namesOf("aurora", sightings[2]!).names).toEqual([
+      `orders-custom-analytics-rds-aurora-eu-west-1-${accountId}`,
+    ]);
+  });
+
+  it("keep two custom endpoints apart, each with a state of its own", async () => {
+    addCluster("orders", ["a"]);
+    rds.addCustomEndpoint(where, { cluster: "orders", id: "one" });
+    Object.assign(rds.addCustomEndpoint(where, { cluster: "orders", id: "two" }), { Status: "inactive" });
+    const found = (await list(open().aurora)).sightings;
+    expect(found.map(({ suffix, status }) => [suffix, status])).toEqual([
+      [undefined, "available"],
+      ["custom-one", "available"],
+      ["custom-two", "unavailable"],
+    ]);
+    expect(new Set(found.map(({ arn, endpointType }) => `${arn} ${endpointType}`)).size).toBe(3);
+  });
+
+  it.each(["evil.example", "analytics.cluster-custom-abc.us-east-1.rds.amazonaws.com", "127.0.0.1"])(
+    "S-35 with the custom endpoint %s have it unsupported, and it is not kept",
+    async (Endpoint) => {
+      addCluster("orders", ["a"]);
+      Object.assign(rds.addCustomEndpoint(where, { cluster: "orders", id: "bad" }), { Endpoint });
+      const found = (await list(open().aurora)).sightings[1];
+      expect(found).toMatchObject({ status: "unsupported", reason: expect.stringContaining(Endpoint) });
+      expect(found).not.toHaveProperty("endpoint");
+    },
+  );
+
+  it("with a member whose certificate is from rds-ca-2019 say which one to rotate", async () => {
+    rds.addCluster(where, { id: "orders" });
+    rds.addInstance(where, { id: "orders-a", cluster: "orders", certificateAuthority: "rds-ca-2019" });
+    expect((await list(open().aurora)).sightings).toMatchObject([
+      { status: "available", reason: expect.stringContaining("--db-instance-identifier orders-a") },
+    ]);
+  });
+
+  it("are listed to the last page", async () => {
     for (let count = 0; count < 110; count++) addCluster(`c-${count}`, ["a"]);
-    rds.addCustomEndpoint(where, { cluster: "c-1", id: "analytics" });
     expect((await list(open().aurora)).sightings).toHaveLength(110);
   });
 });

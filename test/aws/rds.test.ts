@@ -1,6 +1,7 @@
 import { isRdsHost, judge } from "@sallyport/aws/rds";
+import { namesOf } from "@sallyport/core/naming";
 import { describe, expect, it } from "vitest";
-import { accountId, list, one, open, rds, region, where } from "./kinds-world.ts";
+import { accountId, failureOf, list, one, open, rds, region, where } from "./kinds-world.ts";
 
 describe("RDS instances", () => {
   it("are told of as AWS does", async () => {
@@ -33,10 +34,54 @@ describe("RDS instances", () => {
     for (const engine of ["mysql", "mariadb", "oracle-ee", "docdb"]) rds.addInstance(where, { id: engine, engine });
     rds.addCluster(where, { id: "cluster" });
     rds.addInstance(where, { id: "member", cluster: "cluster" });
-    rds.addCluster(where, { id: "multi", engine: "postgres" });
-    rds.addInstance(where, { id: "multi-1", cluster: "multi" });
     rds.addInstance(where, { id: "unheard-of", engine: "postgres-9000" as string });
     expect((await list(open().rds)).sightings).toEqual([]);
+  });
+
+  it("of a Multi-AZ DB cluster are its primary and its reader, by the cluster's resource id", async () => {
+    const cluster = rds.addCluster(where, { id: "multi", engine: "postgres", tags: { env: "dev" } });
+    for (const id of ["multi-1", "multi-2", "multi-3"])
+      rds.addInstance(where, { id, cluster: "multi", vpcId: "vpc-3" });
+    rds.addCluster(where, { id: "shop" });
+    rds.addInstance(where, { id: "shop-1", cluster: "shop" });
+    const { sightings } = await list(open().rds);
+    expect(sightings.map(({ endpointType, suffix }) => [endpointType, suffix])).toEqual([
+      ["primary", undefined],
+      ["reader", "reader"],
+    ]);
+    expect(sightings[1]).toMatchObject({
+      protocol: "postgres",
+      arn: `arn:aws:rds:${region}:${accountId}:cluster:multi`,
+      resourceId: cluster.DbClusterResourceId,
+      engine: "postgres",
+      cluster: "multi",
+      tags: { env: "dev" },
+      vpcId: "vpc-3",
+      endpoint: { host: cluster.ReaderEndpoint, verifyName: cluster.ReaderEndpoint },
+    });
+    expect(namesOf("rds", sightings[1]!).names).toEqual([`multi-reader-rds-eu-west-1-${accountId}`]);
+  });
+
+  it("of a Multi-AZ DB cluster without IAM authentication are mended at the cluster", async () => {
+    rds.addCluster(where, { id: "multi", engine: "postgres", iam: false });
+    rds.addInstance(where, { id: "multi-1", cluster: "multi" });
+    expect(await one(open().rds)).toMatchObject({
+      status: "unsupported",
+      reason: expect.stringContaining("modify-db-cluster --region eu-west-1 --db-cluster-identifier multi"),
+      iamOff: true,
+    });
+  });
+
+  it("without permission to list clusters are found all the same, before the listing fails", async () => {
+    rds.addInstance(where, { id: "orders" });
+    const kind = open([{ actions: ["rds:DescribeDBInstances"], resources: ["*"] }]).rds;
+    const seen: string[] = [];
+    const walk = async () => {
+      for await (const { sightings } of kind.discover({ region }))
+        seen.push(...sightings.map(({ identifier }) => identifier));
+    };
+    expect((await failureOf(walk())).message).toBe("rds:DescribeDBClusters is not allowed in eu-west-1");
+    expect(seen).toEqual(["orders"]);
   });
 
   it("are listed to the last page", async () => {

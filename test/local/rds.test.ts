@@ -4,6 +4,8 @@ import {
   DescribeDBClustersCommand,
   DescribeDBInstancesCommand,
   type DescribeDBInstancesCommandInput,
+  ModifyDBClusterCommand,
+  ModifyDBInstanceCommand,
   paginateDescribeDBInstances,
   RDSClient,
 } from "@aws-sdk/client-rds";
@@ -260,4 +262,68 @@ test("a permission for one instance does not list the others", async () => {
   await expect(eve.send(new DescribeDBInstancesCommand({}))).rejects.toThrow(
     "User: arn:aws:iam::111122223333:user/eve is not authorized to perform: rds:DescribeDBInstances on resource: arn:aws:rds:eu-west-1:111122223333:db:* because no identity-based policy allows the rds:DescribeDBInstances action",
   );
+});
+
+describe("switching IAM authentication on", () => {
+  const on = { EnableIAMDatabaseAuthentication: true, ApplyImmediately: true };
+  const instance = (id: string) => new ModifyDBInstanceCommand({ DBInstanceIdentifier: id, ...on });
+  const cluster = (id: string) => new ModifyDBClusterCommand({ DBClusterIdentifier: id, ...on });
+  const orders = async () =>
+    (await client.send(new DescribeDBInstancesCommand({ DBInstanceIdentifier: "orders" }))).DBInstances?.[0];
+
+  test("takes its time, and meanwhile nothing else is changed", async () => {
+    rds.addInstance(home, { id: "orders", iam: false });
+    expect((await client.send(instance("orders"))).DBInstance).toMatchObject({ DBInstanceStatus: "available" });
+    expect(await orders()).toMatchObject({
+      DBInstanceStatus: "modifying",
+      IAMDatabaseAuthenticationEnabled: false,
+      PendingModifiedValues: { IAMDatabaseAuthenticationEnabled: true },
+    });
+    await expect(client.send(instance("orders"))).rejects.toMatchObject({ name: "InvalidDBInstanceStateFault" });
+    clock.now += 60_000;
+    expect(await orders()).toMatchObject({ DBInstanceStatus: "available", IAMDatabaseAuthenticationEnabled: true });
+    expect((await orders())?.PendingModifiedValues?.IAMDatabaseAuthenticationEnabled).toBeUndefined();
+    await client.send(instance("orders"));
+  });
+
+  test("of a cluster is the cluster's, never a member's, and never Serverless v1's", async () => {
+    rds.addCluster(home, { id: "ledger", iam: false });
+    rds.addInstance(home, { id: "ledger-1", cluster: "ledger" });
+    rds.addCluster(home, { id: "old", iam: false, engineMode: "serverless" });
+    for (const command of [instance("ledger-1"), cluster("old")])
+      await expect(client.send<never, never>(command as never)).rejects.toMatchObject({
+        name: "InvalidParameterCombination",
+      });
+    await client.send(cluster("ledger"));
+    await expect(client.send(cluster("ledger"))).rejects.toMatchObject({ name: "InvalidDBClusterStateFault" });
+    clock.now += 60_000;
+    const [found] =
+      (await client.send(new DescribeDBClustersCommand({ DBClusterIdentifier: "ledger" }))).DBClusters ?? [];
+    expect(found).toMatchObject({ Status: "available", IAMDatabaseAuthenticationEnabled: true });
+  });
+
+  test("needs a permission on the very object, and names one that is there", async () => {
+    rds.addInstance(home, { id: "orders", iam: false });
+    await expect(clientOf(limited.credentials).send(instance("orders"))).rejects.toMatchObject({
+      name: "AccessDenied",
+    });
+    await expect(client.send(instance("gone"))).rejects.toMatchObject({ name: "DBInstanceNotFoundFault" });
+    await expect(client.send(cluster("gone"))).rejects.toMatchObject({ name: "DBClusterNotFoundFault" });
+  });
+
+  test("is the only change there is here: no other one seems to succeed", async () => {
+    rds.addInstance(home, { id: "orders" });
+    for (const more of [{ MasterUserPassword: "x".repeat(12) }, { ApplyImmediately: false }])
+      await expect(
+        client.send(new ModifyDBInstanceCommand({ DBInstanceIdentifier: "orders", ...on, ...more })),
+      ).rejects.toMatchObject({ name: "NotImplemented" });
+  });
+});
+
+test("a Multi-AZ cluster has its own endpoints, and none to list", async () => {
+  const { Endpoint, ReaderEndpoint } = rds.addCluster(home, { id: "multi", engine: "mysql" });
+  const [found] = (await client.send(new DescribeDBClustersCommand({}))).DBClusters ?? [];
+  expect(found).toMatchObject({ Engine: "mysql", MultiAZ: true, Endpoint, ReaderEndpoint, Port: 3306 });
+  expect(found?.EngineMode).toBeUndefined();
+  expect((await client.send(new DescribeDBClusterEndpointsCommand({}))).DBClusterEndpoints).toEqual([]);
 });

@@ -8,6 +8,8 @@ import {
   DescribeDBClusterEndpointsCommand,
   DescribeDBClustersCommand,
   DescribeDBInstancesCommand,
+  ModifyDBClusterCommand,
+  ModifyDBInstanceCommand,
   RDSClient,
   type Tag,
 } from "@aws-sdk/client-rds";
@@ -85,8 +87,27 @@ export const openRdsApi = ({ connection, roles }: World) => {
         const { DBClusterEndpoints: items, Marker } = await clientFor(listing).send(command);
         return { items, Marker };
       }),
+    /** Switches IAM authentication on, at once. A member's is its cluster's. */
+    async switchOn(listing: Listing, of: "cluster" | "instance", identifier: string): Promise<void> {
+      const change = { EnableIAMDatabaseAuthentication: true, ApplyImmediately: true };
+      const action = of === "cluster" ? "rds:ModifyDBCluster" : "rds:ModifyDBInstance";
+      const command = () =>
+        of === "cluster"
+          ? clientFor(listing).send(new ModifyDBClusterCommand({ ...change, DBClusterIdentifier: identifier }))
+          : clientFor(listing).send(new ModifyDBInstanceCommand({ ...change, DBInstanceIdentifier: identifier }));
+      await command().catch((thrown: unknown) => {
+        throw worded(thrown, action, listing.region);
+      });
+    },
   };
 };
+type RdsApi = ReturnType<typeof openRdsApi>;
+
+/** Whose setting it is tells the resource id: `cluster-…` or `db-…`. */
+export const enableOf =
+  ({ switchOn }: RdsApi) =>
+  (listing: Listing, { identifier, resourceId }: Sighting): Promise<void> =>
+    switchOn(listing, resourceId.startsWith("cluster-") ? "cluster" : "instance", identifier);
 
 /** The service has no address in this region: there is nobody to ask. */
 const nowhere = "there is no RDS here";
@@ -161,6 +182,28 @@ export const judge = (name: string, state: string, usable: ReadonlySet<string>):
   const reason = `its status ${state || "is missing:"} is not known here: it counts as usable`;
   return { status: "available", reason, warning: `${name}: ${reason}` };
 };
+
+/** IAM authentication is off, but not for long. */
+export const isSwitching = (
+  state: string,
+  pending: { readonly IAMDatabaseAuthenticationEnabled?: boolean | undefined } | undefined,
+): boolean =>
+  pending?.IAMDatabaseAuthenticationEnabled === true ||
+  ["configuring-iam-database-auth", "update-iam-db-auth"].includes(state);
+
+/** What AWS gives is text like any other: whatever is no plain word is quoted (S-47). */
+const word = (text: string): string => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+/** Why it can't be logged in to yet, and the command that mends it. */
+export const iamOff = (of: "cluster" | "instance", region: string, identifier: string, switching: boolean): string =>
+  switching
+    ? "IAM authentication is being switched on: it is looked at again with the next run"
+    : `IAM authentication is off: aws rds modify-db-${of} --region ${region} --db-${of}-identifier ${word(identifier)} ` +
+      "--enable-iam-database-authentication --apply-immediately";
+
+export const aging = (region: string, instance: string): string =>
+  `its certificate is from rds-ca-2019, which ended in 2024: aws rds modify-db-instance --region ${region} ` +
+  `--db-instance-identifier ${word(instance)} --ca-certificate-identifier rds-ca-rsa2048-g1 --apply-immediately`;
 
 /** The IAM token as the password, signed with the keys that reach the database's account in the person's name. */
 export const credentialOf =

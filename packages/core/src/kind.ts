@@ -31,6 +31,10 @@ export interface Sighting
   /** Absent while AWS gives none, or one that is not the service's: then the last one known stays. */
   readonly endpoint?: Endpoint;
   readonly signFor?: NonNullable<Database["signFor"]>;
+  /** The cluster it is an endpoint of. */
+  readonly cluster?: string;
+  /** Nothing but its switch for IAM authentication is in the way, and it can be switched on now. */
+  readonly iamOff?: true;
 }
 
 /** One page of a listing. Warnings are for the run's record: a tag list that may not be read, an unknown status. */
@@ -52,5 +56,7 @@ export interface Kind {
   discover(listing: Listing): AsyncIterable<Found>;
   /** What logs in as this database user now. @throws Failure `denied` or `unavailable` with the policy to add */
   credential(database: Database, user: string, person: Person): Promise<Credential>;
+  /** Switches IAM authentication on where a sighting said `iamOff`. @throws Failure `denied` with the policy to add, `unavailable` */
+  enable?(listing: Listing, sighting: Sighting): Promise<void>;
 }
 export type Kinds = Readonly<Record<KindName, Kind>>;

@@ -75,6 +75,7 @@ export const labelsOf = (kind: KindName, sighting: Sighting, origin: string, add
     ["endpoint-type", sighting.endpointType],
     ["status", sighting.state],
     ...(sighting.vpcId === undefined ? [] : [["vpc-id", sighting.vpcId]]),
+    ...(sighting.cluster === undefined ? [] : [["cluster", sighting.cluster]]),
     ["sallyport/origin", origin],
     ["sallyport/kind", kind],
   ]);

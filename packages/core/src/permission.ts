@@ -92,7 +92,7 @@ const rdsConnect = (d: Deployment): readonly Statement[] => [
 /** What each kind adds. */
 const byKind: Readonly<Record<KindName, KindStatements>> = {
   rds: {
-    discover: () => [{ actions: ["rds:DescribeDBInstances"], resources: ["*"] }],
+    discover: () => [{ actions: ["rds:DescribeDBInstances", "rds:DescribeDBClusters"], resources: ["*"] }],
     proxy: rdsConnect,
   },
   aurora: {

@@ -84,13 +84,14 @@ export function clusterOf(where: Where, spec: ClusterSpec, at: number): DBCluste
     Status: spec.status ?? "available",
     Engine: engine,
     EngineVersion: spec.engineVersion ?? versionOf(engine),
-    EngineMode: spec.engineMode ?? "provisioned",
+    // Multi-AZ clusters have none
+    ...(!isMultiAz(engine) && { EngineMode: spec.engineMode ?? "provisioned" }),
     MasterUsername: "postgres",
     DatabaseName: spec.databaseName,
     Endpoint: addressOf(where, spec.id, "cluster-"),
     ReaderEndpoint: addressOf(where, spec.id, "cluster-ro-"),
     CustomEndpoints: [],
-    MultiAZ: false,
+    MultiAZ: isMultiAz(engine),
     Port: spec.port ?? portOf(engine),
     ClusterCreateTime: new Date(at),
     DBSubnetGroup: "default",
@@ -105,8 +106,11 @@ export function clusterOf(where: Where, spec: ClusterSpec, at: number): DBCluste
   };
 }
 
-/** The endpoints every cluster has, as DescribeDBClusterEndpoints lists them beside the custom ones. */
+const isMultiAz = (engine: string | undefined): boolean => engine === "postgres" || engine === "mysql";
+
+/** The endpoints every Aurora cluster has, as DescribeDBClusterEndpoints lists them beside the custom ones. */
 export function endpointsOf(cluster: DBCluster): readonly DBClusterEndpoint[] {
+  if (isMultiAz(cluster.Engine)) return [];
   const endpoint = (EndpointType: string, Endpoint: string | undefined): readonly DBClusterEndpoint[] =>
     Endpoint === undefined
       ? []

@@ -1,10 +1,23 @@
-// RDS PostgreSQL instances that are not members of a cluster: one database each.
+// RDS instances that are not members of a cluster (PostgreSQL, MySQL, MariaDB): one database each. And Multi-AZ DB clusters
+// (PostgreSQL, MySQL): the primary and the reader.
 import type { DBInstance } from "@aws-sdk/client-rds";
 import type { Found, Kind, Listing, Sighting } from "@sallyport/core/kind";
-import { credentialOf, endpointOf, isNowhere, judge, openRdsApi, partsOf, tagsOf, type World } from "../rds.ts";
-
-// the API is asked for all engines: naming one that a region does not know fails the whole listing
-const engine = "postgres";
+import { foundClusters, openBeside } from "../cluster.ts";
+import { instanceEngines, multiAzEngines, tooOld } from "../engine.ts";
+import {
+  aging,
+  credentialOf,
+  enableOf,
+  endpointOf,
+  iamOff,
+  isNowhere,
+  isSwitching,
+  judge,
+  openRdsApi,
+  partsOf,
+  tagsOf,
+  type World,
+} from "../rds.ts";
 
 const usable = new Set([
   ...["available", "backing-up", "configuring-enhanced-monitoring", "configuring-iam-database-auth"],
@@ -19,13 +32,18 @@ export const openRds = (world: World): Kind => {
   return {
     name: "rds",
     credential: credentialOf(world),
+    enable: enableOf(api),
     async *discover(listing) {
       try {
-        for await (const page of api.instances(listing))
+        const { beside, addMembers } = openBeside();
+        for await (const page of api.instances(listing)) {
+          addMembers(page);
           yield foundIn(
-            page.filter((instance) => instance.Engine === engine && !instance.DBClusterIdentifier),
+            page.filter(({ Engine = "", DBClusterIdentifier }) => instanceEngines.has(Engine) && !DBClusterIdentifier),
             listing,
           );
+        }
+        for await (const page of api.clusters(listing)) yield foundClusters(page, multiAzEngines, listing, beside);
       } catch (thrown) {
         if (!isNowhere(thrown)) throw thrown;
         yield { sightings: [], warnings: [`RDS has no address in ${listing.region}`], incomplete: true };
@@ -44,24 +62,34 @@ const foundIn = (instances: readonly DBInstance[], listing: Listing): Found => {
 
 const sightingOf = (instance: DBInstance, { region }: Listing): { sighting?: Sighting; warning?: string } => {
   const { DBInstanceIdentifier: identifier, DBInstanceArn: arn, DbiResourceId: resourceId } = instance;
-  if (!identifier || !arn || !resourceId) return { warning: `an instance in ${region} has no identifier or ARN` };
+  const { Engine: engine = "", EngineVersion: engineVersion = "" } = instance;
+  const known = instanceEngines.get(engine);
+  if (!identifier || !arn || !resourceId || !known)
+    return { warning: `an instance in ${region} has no identifier or ARN` };
   const where = partsOf(arn);
   if (where.region !== region) return { warning: `${arn} was listed in ${region}: it is left out` };
   const state = (instance.DBInstanceStatus ?? "").toLowerCase();
   const judged = judge(identifier, state, usable);
-  const address = instance.Endpoint;
-  const endpoint = endpointOf(address?.Address, address?.Port, where);
-  const hindrance = hindranceOf(instance, region, address?.Address !== undefined && !endpoint);
-  const reason = hindrance ?? judged.reason ?? aging(instance, region);
+  const { Address: host, Port: port } = instance.Endpoint ?? {};
+  const endpoint = endpointOf(host, port, where);
+  const unfit =
+    host !== undefined && !endpoint
+      ? `its endpoint ${host} is not an address of RDS in ${region}`
+      : tooOld(engine, known, engineVersion);
+  const off = unfit === undefined && !instance.IAMDatabaseAuthenticationEnabled;
+  const switching = isSwitching(state, instance.PendingModifiedValues);
+  const hindrance = unfit ?? (off ? iamOff("instance", region, identifier, switching) : undefined);
+  const aged = instance.CACertificateIdentifier === "rds-ca-2019" ? aging(region, identifier) : undefined;
+  const reason = hindrance ?? judged.reason ?? aged;
   const vpcId = instance.DBSubnetGroup?.VpcId;
   const sighting: Sighting = {
     ...where,
-    protocol: "postgres",
+    protocol: known.protocol,
     arn,
     identifier,
     resourceId,
     engine,
-    engineVersion: instance.EngineVersion ?? "",
+    engineVersion,
     endpointType: "instance",
     state,
     status: hindrance === undefined ? judged.status : "unsupported",
@@ -69,20 +97,7 @@ const sightingOf = (instance: DBInstance, { region }: Listing): { sighting?: Sig
     ...(reason !== undefined && { reason }),
     ...(vpcId !== undefined && { vpcId }),
     ...(endpoint && { endpoint }),
+    ...(off && !switching && state === "available" && { iamOff: true as const }),
   };
   return { sighting, ...(judged.warning !== undefined && { warning: judged.warning }) };
 };
-
-/** What keeps it from being reached until somebody changes it, and how. */
-const hindranceOf = (instance: DBInstance, region: string, foreign: boolean): string | undefined => {
-  if (foreign) return `its endpoint ${instance.Endpoint?.Address} is not an address of RDS in ${region}`;
-  if (instance.IAMDatabaseAuthenticationEnabled) return undefined;
-  const fix = `aws rds modify-db-instance --region ${region} --db-instance-identifier ${instance.DBInstanceIdentifier}`;
-  return `IAM authentication is off: ${fix} --enable-iam-database-authentication --apply-immediately`;
-};
-
-const aging = ({ CACertificateIdentifier, DBInstanceIdentifier }: DBInstance, region: string): string | undefined =>
-  CACertificateIdentifier === "rds-ca-2019"
-    ? `its certificate is from rds-ca-2019, which ended in 2024: aws rds modify-db-instance --region ${region} ` +
-      `--db-instance-identifier ${DBInstanceIdentifier} --ca-certificate-identifier rds-ca-rsa2048-g1 --apply-immediately`
-    : undefined;

@@ -1,16 +1,16 @@
-// Amazon RDS: the three Describe calls discovery makes, over instances and Aurora clusters that tests and the demo put in place.
-// Rule: what AWS validates is validated (filters, page sizes, markers), and a state that takes time changes by the clock, never by itself.
+// Amazon RDS: the three Describe calls discovery makes and the two Modify calls that switch IAM authentication on, over
+// instances, Aurora clusters and Multi-AZ clusters that tests and the demo put in place.
+// Rule: what AWS validates is validated (filters, page sizes, markers, who may be changed when), and a state that takes time
+// changes by the clock, never by itself.
 import * as rds from "@aws-sdk/client-rds";
 import { type Api, type Call, operation, perRegion, sdkApi, unused } from "../api.ts";
 import { filtered, page } from "../listing.ts";
+import { type Changed, changeCluster, changeInstance } from "../rds-change.ts";
 import { type ClusterSpec, clusterOf, endpointsOf, type InstanceSpec, instanceOf } from "../rds-record.ts";
 import { Refusal } from "../refusal.ts";
 
-/** A record as the API shows it, and the statuses it will have from given times on. */
-interface Living<Shape> {
-  shape: Shape;
-  later: readonly { readonly at: number; readonly status: string }[];
-}
+/** A record as the API shows it, and what it will say from given times on. */
+type Living<Shape> = { -readonly [Member in keyof Changed<Shape>]: Changed<Shape>[Member] };
 
 interface Region {
   readonly instances: Map<string, Living<rds.DBInstance>>;
@@ -57,18 +57,12 @@ export const engines = [
 
 export function openRds(now: () => number = Date.now): Rds {
   const regionOf = perRegion((): Region => ({ instances: new Map(), clusters: new Map(), endpoints: new Map() }));
-  const statusOf = (living: Living<unknown>, first: string | undefined) =>
-    living.later.findLast(({ at }) => at <= now())?.status ?? first;
-  const instances = (where: Where) =>
-    [...regionOf(where).instances.values()].map((living) => ({
-      ...living.shape,
-      DBInstanceStatus: statusOf(living, living.shape.DBInstanceStatus),
-    }));
-  const clusters = (where: Where) =>
-    [...regionOf(where).clusters.values()].map((living) => ({
-      ...living.shape,
-      Status: statusOf(living, living.shape.Status),
-    }));
+  const shapeOf = <Shape extends object>({ shape, later }: Living<Shape>): Shape => ({
+    ...shape,
+    ...Object.assign({}, ...later.filter(({ at }) => at <= now()).map(({ fields }) => fields)),
+  });
+  const instances = (where: Where) => [...regionOf(where).instances.values()].map(shapeOf);
+  const clusters = (where: Where) => [...regionOf(where).clusters.values()].map(shapeOf);
   const livingOf = (where: Where, id: string): Living<rds.DBInstance> | Living<rds.DBCluster> => {
     const living = regionOf(where).instances.get(id) ?? regionOf(where).clusters.get(id);
     if (!living) throw new Error(`no instance or cluster ${id} in ${where.accountId}/${where.region}`);
@@ -137,6 +131,25 @@ export function openRds(now: () => number = Date.now): Rds {
     return { DBClusterEndpoints: items, Marker };
   }
 
+  function modifyInstance(input: rds.ModifyDBInstanceMessage, call: Call): rds.ModifyDBInstanceResult {
+    const id = idOf(input.DBInstanceIdentifier) ?? "";
+    const living = regionOf(call).instances.get(id);
+    if (!living) throw new Refusal("DBInstanceNotFoundFault", `DBInstance ${id} not found.`);
+    const before = shapeOf(living);
+    Object.assign(living, changeInstance(before, input, now()));
+    // AWS answers with the record as it was
+    return { DBInstance: before };
+  }
+
+  function modifyCluster(input: rds.ModifyDBClusterMessage, call: Call): rds.ModifyDBClusterResult {
+    const id = idOf(input.DBClusterIdentifier) ?? "";
+    const living = regionOf(call).clusters.get(id);
+    if (!living) throw new Refusal("DBClusterNotFoundFault", `DBCluster ${id} not found.`);
+    const before = shapeOf(living);
+    Object.assign(living, changeCluster(before, input, now()));
+    return { DBCluster: before };
+  }
+
   const api = sdkApi({
     name: "rds",
     client: new rds.RDSClient(unused),
@@ -159,6 +172,18 @@ export function openRds(now: () => number = Date.now): Rds {
           { action: "rds:DescribeDBClusterEndpoints", resource: arn(call, "cluster", idOf(input.DBClusterIdentifier)) },
         ],
         run: describeEndpoints,
+      }),
+      ModifyDBInstance: operation<rds.ModifyDBInstanceMessage>({
+        needs: (input, call) => [
+          { action: "rds:ModifyDBInstance", resource: arn(call, "db", idOf(input.DBInstanceIdentifier)) },
+        ],
+        run: modifyInstance,
+      }),
+      ModifyDBCluster: operation<rds.ModifyDBClusterMessage>({
+        needs: (input, call) => [
+          { action: "rds:ModifyDBCluster", resource: arn(call, "cluster", idOf(input.DBClusterIdentifier)) },
+        ],
+        run: modifyCluster,
       }),
     },
   });
@@ -213,10 +238,14 @@ export function openRds(now: () => number = Date.now): Rds {
       living.shape = { ...living.shape, ...fields } as typeof living.shape;
     },
     setStatus(where, id, status, later = {}) {
-      livingOf(where, id).later = [
-        { at: now(), status },
-        ...Object.entries(later).map(([next, afterMs]) => ({ at: now() + afterMs, status: next })),
-      ].sort((a, b) => a.at - b.at);
+      const living = livingOf(where, id);
+      const named = (word: string) =>
+        regionOf(where).instances.has(id) ? { DBInstanceStatus: word } : { Status: word };
+      // the id tells which of the two it is
+      living.later = [
+        { at: now(), fields: named(status) },
+        ...Object.entries(later).map(([next, afterMs]) => ({ at: now() + afterMs, fields: named(next) })),
+      ].sort((a, b) => a.at - b.at) as typeof living.later & never[];
     },
     failover(where, cluster, to) {
       const living = clusterNamed(where, cluster);
