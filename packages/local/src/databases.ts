@@ -4,8 +4,8 @@
 import type { DBCluster, DBInstance } from "@aws-sdk/client-rds";
 import { type Account, keysOf } from "./account.ts";
 import type { Authority } from "./certificate.ts";
+import type { Ask } from "./front.ts";
 import { type Hosts, writeHosts } from "./hosts.ts";
-import type { Ask } from "./postgres/context.ts";
 import { type Front, startFront } from "./postgres/front.ts";
 import type { Postgres } from "./postgres/server.ts";
 import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";

@@ -4,9 +4,10 @@ import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { Failure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
-import { cancel, stall } from "./arrival.ts";
+import { relay, stall, whereOf } from "../front.ts";
+import { cancel } from "./arrival.ts";
 import type { Context } from "./context.ts";
-import { authentication, type Fault } from "./fault.ts";
+import { authentication } from "./fault.ts";
 import { cancelRequest, parsePassword, parseStartup, type Startup, takeMessage, takeStartup } from "./startup.ts";
 
 const passwordLimit = 16 * 1024;
@@ -18,9 +19,7 @@ const admit = async (raw: Socket, client: TLSSocket, { user, database }: Startup
   client.write(authentication(cleartext));
   const password = secret(parsePassword(await takeMessage(client, passwordLimit)));
   context.tally.earlyBytes += client.readableLength;
-  const servername = typeof client.servername === "string" ? client.servername : undefined;
-  const where = { servername, host: raw.localAddress ?? "", port: raw.localPort ?? 0 };
-  if (await context.check({ user, database, password, ...where })) {
+  if (await context.check({ user, database, password, ...whereOf(raw, client) })) {
     context.tally.admitted++;
     return;
   }
@@ -41,23 +40,6 @@ const login = async (raw: Socket, client: TLSSocket, server: Socket, startup: St
     client.write(reply);
     if (type === "R" || type === "E") return;
   }
-};
-
-/** Both ways until either ends; a half-close by the client lets the server finish what it was asked. */
-const relay = (raw: Socket, client: TLSSocket, server: Socket, fault: Fault | undefined): void => {
-  server.once("end", () => client.destroySoon());
-  client.pipe(server);
-  if (fault?.is !== "cutting") {
-    server.pipe(client, { end: false });
-    return;
-  }
-  let left = fault.afterBytes;
-  server.on("data", (bytes: Buffer) => {
-    if (left <= 0) return;
-    const last = bytes.length >= left;
-    client.write(bytes.subarray(0, left), () => last && raw.destroy());
-    left -= bytes.length;
-  });
 };
 
 /** Lets a client in, or throws; `settled` is called when its login is in the server's hands. */
@@ -83,7 +65,6 @@ export const receive = async (raw: Socket, client: TLSSocket, context: Context, 
     server.destroy();
     throw thrown;
   }
-  server.on("close", () => client.destroySoon());
   settled();
-  relay(raw, client, server, fault);
+  relay(raw, client, server, fault?.is === "cutting" ? fault.afterBytes : undefined);
 };

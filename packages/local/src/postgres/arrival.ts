@@ -2,30 +2,18 @@
 // but those requests and CancelRequest gets further, and no plain byte is ever taken for one inside TLS.
 // https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-SSL
 import { connect, type Socket } from "node:net";
-import { createSecureContext, TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { Failure } from "@sallyport/core/failure";
+import { secureFront, stall } from "../front.ts";
 import { take } from "../stream.ts";
 import type { Context } from "./context.ts";
 import { cancelRequest, gssRequest, parseStartup, sslRequest, takeStartup } from "./startup.ts";
 
 const tlsRecord = 0x16;
 
-const secured = (stream: TLSSocket): Promise<void> =>
-  new Promise((answer, refuse) => {
-    const gone = (): void => refuse(new Failure("ended", "no TLS session came about"));
-    stream.once("secure", answer).once("error", gone).once("close", gone);
-  });
-
 const secure = async (raw: Socket, direct: boolean, context: Context): Promise<TLSSocket> => {
   const fault = context.fault();
-  const { key, cert } = fault?.is === "impostor" ? fault.identity : context.identity;
-  const client = new TLSSocket(raw, {
-    isServer: true,
-    secureContext: createSecureContext({ key, cert, minVersion: "TLSv1.2" }),
-    ALPNProtocols: ["postgresql"],
-  });
-  client.on("error", () => client.destroy());
-  await secured(client);
+  const client = await secureFront(raw, fault?.is === "impostor" ? fault.identity : context.identity, "postgresql");
   // Node refuses a wrong ALPN by itself, but not a missing one
   if (direct && client.alpnProtocol !== "postgresql") throw new Failure("ended", "direct TLS without ALPN");
   return client;
@@ -38,12 +26,6 @@ export const cancel = (client: Socket, packet: Buffer, { upstream, tally }: Cont
   server.on("error", () => server.destroy());
   server.on("close", () => client.destroySoon());
   server.end(packet).resume();
-};
-
-/** Says this and then nothing more; goes when the client goes. */
-export const stall = (client: Socket, bytes: Uint8Array): void => {
-  client.write(bytes);
-  client.once("end", () => client.end()).resume();
 };
 
 /** Answers a GSSENCRequest once and an SSLRequest once. */
