@@ -24,6 +24,7 @@ it.each<[Principal, readonly string[]]>([
   ["api", ["Query run#*", "GetItem session#*", "PutItem database#*", "UpdateItem config#*", "DeleteItem token#*"]],
   ["bootstrap", ["Query access#*", "GetItem login#*", "DeleteItem key#*"]],
   ["discover", ["GetItem access#*", "UpdateItem database#*", "GetItem config#*", "Query run#*"]],
+  ["enable", ["Query database#*", "PutItem database#*", "UpdateItem epoch#*", "PutItem config#*", "GetItem access#*"]],
   ["sweep", ["Query token#*", "GetItem token#*", "GetItem spend#*", "Query limit#*", "DeleteItem session#*"]],
   ["proxy", ["UpdateItem proxy#*", "Query managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
 ])("S-44 %s is not given what it does not use", (principal, unused) => {
@@ -38,4 +39,35 @@ it("S-44 nobody may scan, and every grant on the table names families", () => {
         expect(actions).not.toContain("dynamodb:Scan");
         expect(conditions?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"]).not.toHaveLength(0);
       }
+});
+
+it("S-44 only enable may change a database's settings, and only what the deployment names", () => {
+  const named = [
+    "arn:aws:rds:eu-west-1:111122223333:db:orders-*",
+    "arn:aws:rds:eu-west-1:111122223333:cluster:shop",
+    "arn:aws:rds:eu-west-1:111122223333:og:x",
+  ];
+  const changes = (principal: Principal, enabling?: readonly string[]) =>
+    statementsFor(principal, { ...deployment, ...(enabling && { enabling }) }, ["rds", "aurora"])
+      .filter(({ actions }) => actions.some((action) => /^rds:(?!Describe)/.test(action)))
+      .map(({ actions, resources }) => [actions, resources]);
+  expect(changes("enable", named)).toEqual([
+    [["rds:ModifyDBInstance"], [named[0]]],
+    [["rds:ModifyDBCluster"], [named[1]]],
+  ]);
+  expect(changes("enable")).toEqual([]);
+  for (const principal of principals.filter((one) => one !== "enable")) expect(changes(principal, named)).toEqual([]);
+});
+
+it("S-44 probe may do nothing at AWS, and who starts another function is granted that one alone", () => {
+  const deployed = { ...deployment, probeArn: "arn:aws:lambda:eu-west-1:111122223333:function:probe" };
+  expect(statementsFor("probe", deployed, ["rds", "aurora"])).toEqual([]);
+  const invoked = (principal: Principal, of: Deployment) =>
+    statementsFor(principal, of, ["rds"])
+      .filter(({ actions }) => actions.includes("lambda:InvokeFunction"))
+      .flatMap(({ resources }) => resources);
+  expect(invoked("api", deployed)).toEqual([deployed.discoverArn, deployed.probeArn]);
+  const enableArn = "arn:aws:lambda:eu-west-1:111122223333:function:enable";
+  expect(invoked("discover", { ...deployed, enableArn })).toEqual([enableArn]);
+  for (const principal of principals.filter((one) => one !== "api")) expect(invoked(principal, deployed)).toEqual([]);
 });

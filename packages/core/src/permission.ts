@@ -10,7 +10,7 @@ export interface Statement {
   readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
-export const principals = ["api", "bootstrap", "discover", "sweep", "proxy"] as const;
+export const principals = ["api", "bootstrap", "discover", "enable", "probe", "sweep", "proxy"] as const;
 export type Principal = (typeof principals)[number];
 
 /** What the ARNs are made of. */
@@ -21,6 +21,12 @@ export interface Deployment {
   readonly tableArn: string;
   /** The discover function, which the API may start. */
   readonly discoverArn: string;
+  /** The function that looks whether a database is reached from inside the network, which the API may start. */
+  readonly probeArn?: string;
+  /** The function that switches IAM authentication on, which discovery may start. Absent where the deployment did not opt in. */
+  readonly enableArn?: string;
+  /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on; empty or absent: none. */
+  readonly enabling?: readonly string[];
   /** Secrets of the proxies are named `<prefix>/proxy/…`. */
   readonly secretPrefix: string;
   /** Roles in other accounts that matchers name; empty when there are none. */
@@ -37,6 +43,11 @@ const items = (deployment: Deployment, actions: readonly string[], ...families: 
 const assume = (deployment: Deployment): readonly Statement[] =>
   deployment.assumable.length > 0 ? [{ actions: ["sts:AssumeRole"], resources: deployment.assumable }] : [];
 
+const invoke = (...functions: readonly (string | undefined)[]): readonly Statement[] => {
+  const resources = functions.filter((arn) => arn !== undefined);
+  return resources.length > 0 ? [{ actions: ["lambda:InvokeFunction"], resources }] : [];
+};
+
 const read = ["GetItem", "BatchGetItem", "Query"];
 
 /** What each principal needs whatever the kinds. */
@@ -48,7 +59,8 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["PutItem", "UpdateItem"], "token"),
     items(d, ["UpdateItem"], "epoch"),
     items(d, ["PutItem"], "event"),
-    { actions: ["lambda:InvokeFunction"], resources: [d.discoverArn] },
+    items(d, ["GetItem"], "run"),
+    ...invoke(d.discoverArn, d.probeArn),
   ],
   bootstrap: (d) => [
     items(d, ["GetItem"], "access"),
@@ -62,7 +74,17 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["PutItem"], "run", "event"),
     items(d, ["UpdateItem"], "epoch"),
     ...assume(d),
+    ...invoke(d.enableArn),
   ],
+  // changing a database's settings is this function's alone: discovery, which asks for it, may not
+  enable: (d) => [
+    items(d, ["Query"], "config"),
+    items(d, ["GetItem", "PutItem"], "run"),
+    items(d, ["PutItem"], "event"),
+    ...assume(d),
+  ],
+  // it is handed what it needs
+  probe: () => [],
   sweep: (d) => [
     items(d, ["Query"], "proxy", "session"),
     items(d, ["UpdateItem"], "session", "spend", "limit"),
@@ -89,19 +111,36 @@ const rdsConnect = (d: Deployment): readonly Statement[] => [
   { actions: ["rds-db:connect"], resources: [`arn:${d.partition}:rds-db:*:${d.account}:dbuser:*/*`] },
 ];
 
+const rdsListing: Statement = {
+  actions: ["rds:DescribeDBInstances", "rds:DescribeDBClusters"],
+  resources: ["*"],
+};
+const auroraListing: Statement = {
+  actions: ["rds:DescribeDBClusters", "rds:DescribeDBClusterEndpoints", "rds:DescribeDBInstances"],
+  resources: ["*"],
+};
+
+/** No key of IAM's says which setting is changed: so it is only ever granted on what the deployment names. */
+const modify =
+  (listing: Statement, changes: Readonly<Record<string, string>>) =>
+  ({ enabling = [] }: Deployment): readonly Statement[] => [
+    listing,
+    ...Object.entries(changes).flatMap(([type, action]): readonly Statement[] => {
+      const resources = enabling.filter((arn) => arn.split(":")[5] === type);
+      return resources.length > 0 ? [{ actions: [action], resources }] : [];
+    }),
+  ];
+
 /** What each kind adds. */
 const byKind: Readonly<Record<KindName, KindStatements>> = {
   rds: {
-    discover: () => [{ actions: ["rds:DescribeDBInstances", "rds:DescribeDBClusters"], resources: ["*"] }],
+    discover: () => [rdsListing],
+    enable: modify(rdsListing, { db: "rds:ModifyDBInstance", cluster: "rds:ModifyDBCluster" }),
     proxy: rdsConnect,
   },
   aurora: {
-    discover: () => [
-      {
-        actions: ["rds:DescribeDBClusters", "rds:DescribeDBClusterEndpoints", "rds:DescribeDBInstances"],
-        resources: ["*"],
-      },
-    ],
+    discover: () => [auroraListing],
+    enable: modify(auroraListing, { cluster: "rds:ModifyDBCluster" }),
     proxy: rdsConnect,
   },
 };
