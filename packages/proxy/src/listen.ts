@@ -2,13 +2,14 @@
 // the next; those that have not logged in are counted, per address and in all, and beyond the caps simply closed.
 import { createServer, type Server, type Socket } from "node:net";
 import { countedAddress } from "@sallyport/core/address";
+import type { Clock } from "@sallyport/core/ports";
 import type { Places } from "./allowance.ts";
 import { describeError, type Log } from "./log.ts";
 import type { Visit } from "./login.ts";
 
 const keepAliveAfter = 60_000;
 
-const visitOf = (socket: Socket, way: Visit["way"], places: Places): Visit | undefined => {
+const visitOf = (socket: Socket, way: Visit["way"], places: Places, steady: Clock): Visit | undefined => {
   // gone before it was looked at
   if (socket.remoteAddress === undefined) return undefined;
   const address = countedAddress(socket.remoteAddress);
@@ -16,18 +17,23 @@ const visitOf = (socket: Socket, way: Visit["way"], places: Places): Visit | und
   if (!leave) return undefined;
   socket.once("close", leave);
   const client = `${socket.remoteAddress.replace(/^::ffff:(?=\d+\.)/i, "")}:${socket.remotePort ?? 0}`;
-  return { socket, way, address, client, authenticated: leave };
+  return { socket, way, address, client, arrivedAt: steady.now(), authenticated: leave };
 };
 
 /** A server that serves every connection by itself; not listening yet. */
-export const openPort = (way: Visit["way"], places: Places, log: Log, serve: (visit: Visit) => Promise<void>): Server =>
+export const openPort = (
+  way: Visit["way"],
+  places: Places,
+  parts: { readonly log: Log; readonly steady: Clock },
+  serve: (visit: Visit) => Promise<void>,
+): Server =>
   createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveAfter }, (socket) => {
     // an error is followed by "close", which is what everybody listens for
     socket.on("error", () => {});
-    const visit = visitOf(socket, way, places);
+    const visit = visitOf(socket, way, places, parts.steady);
     if (!visit) return void socket.resetAndDestroy();
     serve(visit).catch((thrown: unknown) => {
-      log.error("a connection failed on our side", describeError(thrown));
+      parts.log.error("a connection failed on our side", describeError(thrown));
       socket.destroy();
     });
   });

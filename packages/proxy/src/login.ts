@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import type { Grant } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
 import { Failure, toFailure } from "@sallyport/core/failure";
-import type { Random } from "@sallyport/core/ports";
+import type { Clock, Random } from "@sallyport/core/ports";
 import type { Asked, Client, End, Gate, Protocol, Server, Upstream } from "@sallyport/wire/protocol";
 import type { Admissions, Means } from "./admission.ts";
 import { requireSame } from "./admission.ts";
@@ -25,6 +25,8 @@ export interface Visit {
   readonly address: string;
   /** With the port: what the audit says. */
   readonly client: string;
+  /** By the clock that never jumps. */
+  readonly arrivedAt: number;
   /** It no longer counts as one that has not logged in. */
   authenticated(): void;
 }
@@ -46,6 +48,8 @@ export interface LoginParts {
   readonly cancels: Cancels;
   readonly trust: Trust;
   readonly random: Random;
+  /** Never jumps. */
+  readonly steady: Clock;
   readonly log: Log;
   /** The database's side of the door, for this decision. */
   upstream(database: Database, grant: Grant): Upstream;
@@ -115,7 +119,7 @@ const askedOf = (ask: Asked, protocol: string): { protocol: string; user: string
 });
 
 export const openLogin = (parts: LoginParts): Login => {
-  const { admissions, ledger, cancels, trust, random, log } = parts;
+  const { admissions, ledger, cancels, trust, random, steady, log } = parts;
   const { loginMs = 10_000, upstreamMs = 30_000, graceMs = 2_000 } = parts.limits ?? {};
 
   /** Registers the client's cancel keys for as long as the session lives. */
@@ -145,6 +149,7 @@ export const openLogin = (parts: LoginParts): Login => {
     upstream: Upstream,
     wanted: unknown,
     gone: AbortSignal,
+    visit: Visit,
   ): Promise<End> => {
     const { ended } = session.live;
     const late = openDeadline(upstreamMs, "the login at the database");
@@ -165,6 +170,10 @@ export const openLogin = (parts: LoginParts): Login => {
       keys = openKeys(protocol, session, cancel);
       await until(protocol.welcome(client, made, keys.own), ended, late.signal, gone);
       late.stop();
+      // what the metrics of logins are made of
+      const { id, database } = session;
+      const tookFor = Math.round(steady.now() - visit.arrivedAt);
+      log.info("a session began", { session: id, database: database.name, way: visit.way, tookFor });
       const force = (): void => {
         // what it runs must not go on for somebody who may not any more
         cancel().catch((thrown: unknown) =>
@@ -194,12 +203,13 @@ export const openLogin = (parts: LoginParts): Login => {
     upstream: Upstream,
     wanted: unknown,
     gone: AbortSignal,
+    visit: Visit,
   ): Promise<void> => {
     await ledger.begin(session);
     let end: End = { by: "client" };
     let thrown: unknown;
     try {
-      end = await relay(protocol, client, session, upstream, wanted, gone);
+      end = await relay(protocol, client, session, upstream, wanted, gone, visit);
     } catch (failed) {
       thrown = failed;
       const failure = toFailure(failed);
@@ -261,7 +271,7 @@ export const openLogin = (parts: LoginParts): Login => {
       }
       deadline.stop();
       visit.authenticated();
-      await live(protocol, client, session, opened?.upstream ?? upstreamOf(session), arrival.wanted, gone);
+      await live(protocol, client, session, opened?.upstream ?? upstreamOf(session), arrival.wanted, gone, visit);
     } catch (thrown) {
       // without a client, what could be said was said by accept
       if (client && !gone.aborted) {

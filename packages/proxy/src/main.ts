@@ -14,6 +14,7 @@ import { openFolderSink } from "./folder.ts";
 import { describeError, type Log } from "./log.ts";
 import { makeProxyId, openProxy, type ProxyParts, type RunningProxy } from "./proxy.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { readTaskAddress } from "./task.ts";
 import { openTrust, readIdentity } from "./trust.ts";
 
 const version = "0.1.0";
@@ -46,7 +47,8 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
       allow: settings.allow,
       credential: () => kinds[database.kind].credential(database, grant.dbUser, { user: grant.user }),
     });
-  const { network, host, plainPorts, gatePort, healthPort, peerPort, peerAddress } = settings;
+  const { network, host, plainPorts, gatePort, healthPort, peerPort } = settings;
+  const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));
   const ports = { host, plainPorts, gatePort, healthPort, peerPort, peerAddress };
   const store = openTable({ name: settings.table });
   const trust = openTrust(identity);

@@ -94,6 +94,7 @@ export interface RunningProxy {
 }
 
 const tickEvery = 1_000;
+const pulseEvery = 60_000;
 const owedWithin = 5_000;
 const isInner = (name: string): boolean => name === "health" || name === "peer";
 
@@ -113,7 +114,7 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
-  const login = openLogin({ admissions, ledger, cancels, trust, random, log, upstream, limits });
+  const login = openLogin({ admissions, ledger, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
   return { snapshot, sessions, ledger, watch, cancels, login, gate };
 };
@@ -145,11 +146,11 @@ interface Ports {
 
 /** Listens on every port. @throws the system's error, with none of them left open */
 const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waiting: Places): Promise<Ports> => {
-  const { log, sink, clock } = parts;
+  const { sink, clock } = parts;
   const { gate, login, sessions } = house;
   const state = () => (sessions.draining() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
   const wanted: [name: string, port: number, server: Server][] = [
-    ["gate", parts.gatePort, openPort("gate", waiting, log, (visit) => roster.track(visit, gate(visit)))],
+    ["gate", parts.gatePort, openPort("gate", waiting, parts, (visit) => roster.track(visit, gate(visit)))],
     ["peer", parts.peerPort, openPeerPort({ secret: parts.cancelSecret, clock, carryOut: house.cancels.carryOut })],
     ["health", parts.healthPort, openHealth(state)],
   ];
@@ -157,7 +158,7 @@ const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waitin
     const protocol = parts.protocols[name];
     if (!protocol) throw new Failure("invalid", `there is no protocol ${name}`);
     const serve = (visit: Visit) => roster.track(visit, login.serve(protocol, visit, visit.socket));
-    wanted.push([name, port, openPort("plain", waiting, log, serve)]);
+    wanted.push([name, port, openPort("plain", waiting, parts, serve)]);
   }
   const numbers: Record<string, number> = {};
   try {
@@ -203,8 +204,16 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   }
 
   let beatAt = steady.now();
+  let pulseAt = beatAt;
+  /** How it is, each minute: what the metrics of a proxy at rest are made of. */
+  const pulse = (): void => {
+    if (steady.now() - pulseAt < pulseEvery) return;
+    pulseAt = steady.now();
+    log.info("pulse", { waiting: waiting.count(), sessions: count(), owed: ledger.owed(), auditFill: sink.fill() });
+  };
   const tick = async (): Promise<void> => {
     const checked = house.watch.check();
+    pulse();
     if (steady.now() - beatAt >= heartbeatEvery) {
       beatAt = steady.now();
       await Promise.all([heartbeat.beat(), ledger.settle()]);

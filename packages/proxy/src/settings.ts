@@ -30,8 +30,10 @@ export const Settings = z
     SALLYPORT_GATE_PORT: Port.default(7443),
     SALLYPORT_HEALTH_PORT: Port.default(8080),
     SALLYPORT_PEER_PORT: Port.default(7444),
-    /** This task's private address, as its peers dial it. */
-    SALLYPORT_PEER_ADDRESS: z.string().min(1),
+    /** This task's private address, as its peers dial it. On ECS it is asked for. */
+    SALLYPORT_PEER_ADDRESS: z.string().min(1).optional(),
+    /** Where ECS tells a task of itself; set by ECS. */
+    ECS_CONTAINER_METADATA_URI_V4: z.string().min(1).optional(),
     /** The name of the secret that holds the key of the cancels. */
     SALLYPORT_CANCEL_SECRET: z.string().min(1),
     SALLYPORT_AUDIT_DIR: z.string().min(1),
@@ -45,6 +47,10 @@ export const Settings = z
       .transform((text) => text.split(",").filter((part) => part.trim() !== "")),
     SALLYPORT_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(100),
   })
+  .refine((env) => env.SALLYPORT_PEER_ADDRESS ?? env.ECS_CONTAINER_METADATA_URI_V4, {
+    path: ["SALLYPORT_PEER_ADDRESS"],
+    error: "is required outside ECS",
+  })
   .transform((env) => ({
     table: env.SALLYPORT_TABLE,
     network: env.SALLYPORT_NETWORK,
@@ -55,7 +61,9 @@ export const Settings = z
     gatePort: env.SALLYPORT_GATE_PORT,
     healthPort: env.SALLYPORT_HEALTH_PORT,
     peerPort: env.SALLYPORT_PEER_PORT,
-    peerAddress: env.SALLYPORT_PEER_ADDRESS,
+    /** Empty where ECS is to be asked, at `metadata`. */
+    peerAddress: env.SALLYPORT_PEER_ADDRESS ?? "",
+    metadata: env.ECS_CONTAINER_METADATA_URI_V4 ?? "",
     cancelSecret: env.SALLYPORT_CANCEL_SECRET,
     auditDir: env.SALLYPORT_AUDIT_DIR,
     auditBytes: env.SALLYPORT_AUDIT_BYTES,
