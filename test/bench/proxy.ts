@@ -31,6 +31,7 @@ const discard: AuditSink = {
   append: () => "accepted",
   settled: async () => {},
   fill: () => 0,
+  head: () => undefined,
   seal: () => undefined,
   close: async () => {},
 };

@@ -6,7 +6,7 @@ import type { AuditSink } from "@sallyport/core/ports";
 import { type Lines, openSpool } from "@sallyport/proxy/audit";
 import { fileName, openFolderSink } from "@sallyport/proxy/folder";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { auditSinkContract, checkChain, makeRecord } from "../contract/audit-sink.ts";
+import { auditSinkContract, chainOf, makeStatement } from "../contract/audit-sink.ts";
 import { openMemorySink } from "./memory-sink.ts";
 
 let root = "";
@@ -32,20 +32,20 @@ const openFolder = async (now = () => 0, bytes = 1_000_000) => {
 auditSinkContract("the folder sink", () => openFolder());
 auditSinkContract("the sink in memory", async () => {
   const sink = openMemorySink();
-  return { sink, lines: async () => sink.records.map((record) => JSON.stringify(record)) };
+  return { sink, lines: async () => sink.lines.map((line) => line.slice(0, -1)) };
 });
 
 it("begins a file each hour, which only its owner may read", async () => {
   let now = Date.UTC(2026, 10, 21, 10, 59);
   const { sink, folder, lines } = await openFolder(() => now);
-  sink.append(makeRecord("a", 1));
+  sink.append("a", 1, makeStatement());
   await sink.settled();
   now += 120_000;
-  sink.append(makeRecord("a", 2));
+  sink.append("a", 2, makeStatement());
   await sink.settled();
   // a clock set back goes on in the earlier file and overwrites nothing
   now -= 120_000;
-  sink.append(makeRecord("a", 3));
+  sink.append("a", 3, makeStatement());
   await sink.close();
   expect((await readdir(folder)).sort()).toEqual(["prx_1-2026-11-21T10.jsonl", "prx_1-2026-11-21T11.jsonl"]);
   for (const file of await readdir(folder)) expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
@@ -57,15 +57,15 @@ it("writes by itself within the spool's time, without anybody asking", async () 
   const written: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   const lines: Lines = {
-    write: async (bytes) => {
-      written.push(bytes.toString());
+    write: async (runs) => {
+      written.push(Buffer.concat(runs).toString());
       resolve();
     },
     sync: async () => {},
     close: async () => {},
   };
   const sink = openSpool(lines, { bytes: 10_000 });
-  sink.append(makeRecord("a", 1));
+  sink.append("a", 1, makeStatement());
   await promise;
   expect(written).toHaveLength(1);
   await sink.close();
@@ -75,9 +75,9 @@ it("writes by itself within the spool's time, without anybody asking", async () 
 const openBadDisk = () => {
   const state = { bad: false, kept: "", syncs: 0 };
   const lines: Lines = {
-    write: async (bytes) => {
+    write: async (runs) => {
       if (state.bad) throw new Error("no space left");
-      state.kept += bytes.toString();
+      state.kept += Buffer.concat(runs).toString();
     },
     sync: async () => {
       if (state.bad) throw new Error("no space left");
@@ -89,14 +89,15 @@ const openBadDisk = () => {
 };
 
 const fillUp = (sink: AuditSink): number => {
-  for (let seq = 2; seq < 1_000; seq += 1) if (sink.append(makeRecord("a", seq, { text: seq })) === "full") return seq;
+  for (let seq = 2; seq < 1_000; seq += 1)
+    if (sink.append("a", seq, makeStatement({ text: seq })) === "full") return seq;
   return Number.NaN;
 };
 
 it("S-42 refuses rather than drops when the disk is full, and loses nothing once it is not", async () => {
   const { state, lines } = openBadDisk();
   const sink = openSpool(lines, { bytes: 10_000 });
-  sink.append(makeRecord("a", 1));
+  sink.append("a", 1, makeStatement());
   state.bad = true;
   await expect(sink.settled()).rejects.toMatchObject({ code: "audit_full" });
   expect(sink.fill()).toBeGreaterThanOrEqual(0.8);
@@ -107,7 +108,9 @@ it("S-42 refuses rather than drops when the disk is full, and loses nothing once
   await sink.settled();
   expect(sink.fill()).toBe(0);
   const written = state.kept.split("\n").slice(0, -1);
-  expect(checkChain(written, "a")).toEqual({ seq: refused - 1, head: sink.seal("a")?.head });
+  const { broken, ...end } = chainOf(written, "a");
+  expect(broken).toBeUndefined();
+  expect(end).toMatchObject({ seq: refused - 1, head: sink.seal("a")?.head });
   await sink.close();
 });
 
@@ -115,7 +118,7 @@ it("S-42 is full no longer than its disk fails, though nobody has anything to sa
   const { state, lines } = openBadDisk();
   const write = async (): Promise<void> => {};
   const sink = openSpool({ ...lines, write }, { bytes: 10_000 });
-  sink.append(makeRecord("a", 1));
+  sink.append("a", 1, makeStatement());
   state.bad = true;
   // written, and not on the disk: nothing is left that would be tried again
   await expect(sink.settled()).rejects.toMatchObject({ code: "audit_full" });
@@ -130,22 +133,24 @@ it("shares one sync among all who wait", async () => {
   const sink = openSpool(lines, { bytes: 1_000_000 });
   await Promise.all(
     Array.from({ length: 50 }, (_, at) => {
-      sink.append(makeRecord("a", at + 1));
+      sink.append("a", at + 1, makeStatement());
       return sink.settled();
     }),
   );
   expect(state.syncs).toBeLessThanOrEqual(2);
-  expect(checkChain(state.kept.split("\n").slice(0, -1), "a").seq).toBe(50);
+  const { seq, broken } = chainOf(state.kept.split("\n").slice(0, -1), "a");
+  expect([seq, broken]).toEqual([50, undefined]);
   await sink.close();
 });
 
 it("keeps a record's place when it can't be put into words", async () => {
   const { state, lines } = openBadDisk();
   const sink = openSpool(lines, { bytes: 1_000_000 });
-  sink.append({ ...makeRecord("a", 1), line: () => ({ big: 1n }) });
-  sink.append({
-    ...makeRecord("a", 2),
-    line: () => {
+  sink.append("a", 1, makeStatement({ big: 1n }));
+  sink.append("a", 2, {
+    size: 1,
+    say: (line) => {
+      line.members({ half: "said" });
       throw new Error("no words");
     },
   });
@@ -167,7 +172,7 @@ it("S-42 a folder that can't be written is said, and no record is lost", async (
   // something else is where the file should be
   const inTheWay = join(folder, fileName("prx_1", 0));
   await mkdir(inTheWay);
-  sink.append(makeRecord("a", 1));
+  sink.append("a", 1, makeStatement());
   await expect(sink.settled()).rejects.toMatchObject({ code: "audit_full" });
   expect(sink.fill()).toBeGreaterThanOrEqual(0.8);
   await rmdir(inTheWay);

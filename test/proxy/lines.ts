@@ -132,7 +132,7 @@ export const lines: Protocol<Client, LinesServer, string> = {
           client.socket.write("ERR denied\n");
           return;
         }
-        await live.record({ size: chunk.length, line: () => ({ text }) });
+        await live.record({ size: chunk.length, say: (line) => line.members({ text }) });
         server.socket.write(chunk);
       };
       client.socket.on("data", (chunk: Buffer) => void forward(chunk).catch(() => {}));

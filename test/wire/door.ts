@@ -8,6 +8,7 @@ import { Failure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
 import type { Authorised, Gate, Live, OwnKeys, Upstream } from "@sallyport/wire/protocol";
 import { makeDatabase, makeRole, makeSubject, now, rolesOf } from "../core/make.ts";
+import { lineOf } from "./line.ts";
 
 /** Both ends of a connection; what the far end says is gathered. */
 export interface Link {
@@ -134,28 +135,28 @@ export interface Session {
   touches(): number;
 }
 
-export const session = (record?: (statement: Statement) => Promise<void> | undefined): Session => {
+type Recorded = (statement: Statement, line: Readonly<Record<string, unknown>>) => Promise<void> | undefined;
+export const session = (record?: Recorded): Session => {
   const statements: Statement[] = [];
   const keys: string[] = [];
   const abort = new AbortController();
   let touches = 0;
-  let made: Readonly<Record<string, unknown>>[] = [];
+  const made: Readonly<Record<string, unknown>>[] = [];
   return {
     statements,
     keys,
     touches: () => touches,
     end: (failure) => abort.abort(failure),
     own: { random: (bytes) => Buffer.alloc(bytes, 0xab), register: (key) => void keys.push(key) },
-    // a line may be asked for once
-    lines: () => {
-      made = [...made, ...statements.slice(made.length).map((statement) => statement.line())];
-      return made;
-    },
+    lines: () => made,
     live: {
       guard: () => undefined,
       record: (statement) => {
         statements.push(statement);
-        return record?.(statement);
+        // a statement is worded once
+        const line = lineOf(statement);
+        made.push(line);
+        return record?.(statement, line);
       },
       touch: () => {
         touches++;

@@ -2,6 +2,7 @@
 // and statements (in the sink). Names here are the catalogue in docs/operations.md.
 import * as z from "zod";
 import { keys, toItem } from "./family.ts";
+import type { Line } from "./line.ts";
 import type { Change, Random, Store } from "./ports.ts";
 
 export const eventNames = [
@@ -16,6 +17,7 @@ export const eventNames = [
   "lock.remove",
   "database.change",
   "database.remove",
+  "database.enable",
   "discovery_config.change",
   "discovery_config.remove",
   "login.success",
@@ -29,6 +31,7 @@ export const eventNames = [
   "session.end",
   "session.lost",
   "session.cancel",
+  "trust.change",
 ] as const;
 export type EventName = (typeof eventNames)[number];
 
@@ -60,12 +63,14 @@ export const appendEvent = async (store: Store, event: AuditEvent, random: Rando
   await store.write(eventChange(event, random));
 };
 
-/** What a protocol hands to the audit as bytes pass: sized now, worded later. `part` counts a long statement's pieces from 0; the last one has `last`. */
+/** What a protocol hands to the audit as bytes pass, and only for as long as the call lasts. `part` counts a long statement's pieces from 0; the last one has `last`. */
 export interface Statement {
+  /** About how many bytes its line will have. */
   readonly size: number;
   readonly part?: number;
   readonly last?: boolean;
-  line(): Readonly<Record<string, unknown>>;
+  /** Words it, before `record` returns. */
+  say(line: Line): void;
 }
 
 /** Statements are recorded in parts of at most this many bytes. */

@@ -1,5 +1,6 @@
 // What the rules need of the world. Adapters live in packages/aws and, for tests, in test/fakes; every adapter of
 // a port passes the port's contract suite in test/contract.
+import type { Statement } from "./audit.ts";
 import type { Secret } from "./secret.ts";
 
 /** Milliseconds since the epoch. */
@@ -95,26 +96,28 @@ export interface Signer {
   sign(message: Uint8Array): Promise<Uint8Array>;
 }
 
-/** One line of the audit, made into text only when the sink writes it, off the relay's path. */
-export interface AuditRecord {
-  readonly session: string;
-  /** 1, 2, 3, … within the session. */
+/** How far a session's records go: the last one's number, and the hash that they all went into (chain.ts). */
+export interface Head {
   readonly seq: number;
-  readonly at: number;
-  /** Bytes this record holds in memory until it is written. */
-  readonly size: number;
-  /** The JSON members of the line; called once. */
-  line(): Readonly<Record<string, unknown>>;
+  readonly head: string;
 }
 
-/** Where the audit goes. `accepted` means spooled: it will be written unless the process is killed within 100 ms. */
+/**
+ * What may still be lost of what was taken in. `spooled`: nothing when the process is killed. `durable`: nothing, it is where the
+ * audit is kept.
+ */
+export type Grade = "spooled" | "durable";
+
+/** Where the audit goes. `accepted` means worded, numbered and chained: it will be spooled unless the process is killed within 100 ms. */
 export interface AuditSink {
-  append(record: AuditRecord): "accepted" | "full";
-  /** Resolves when everything appended before the call is durable; rejects when it can't be made so. */
-  settled(): Promise<void>;
+  append(session: string, at: number, statement: Statement): "accepted" | "full";
+  /** Resolves when everything appended before the call is that safe, `durable` when nothing is said; rejects when it can't be made so. */
+  settled(grade?: Grade): Promise<void>;
   /** How full the spool is, 0 to 1. New sessions are refused from 0.8. */
   fill(): number;
-  /** The hash of the session's last written line and its sequence number, and forgets the session; after settled(). */
-  seal(session: string): { readonly head: string; readonly seq: number } | undefined;
+  /** The session's records up to now; undefined before the first. */
+  head(session: string): Head | undefined;
+  /** The same, and forgets the session. */
+  seal(session: string): Head | undefined;
   close(): Promise<void>;
 }

@@ -1,181 +1,289 @@
-// The spool: records are taken in at once, worded and chained when they are written (every 100 ms or 256 KiB, off the
-// relay's path), and bounded in bytes. Nothing is dropped: what does not fit is answered `full`, and the session ends.
-// A line is the record's JSON with its hash last: sha256 of the session's previous hash and the JSON without it.
+// The spool: a record is worded into its session's run the moment it is taken in, and runs are written every 100 ms or 256 KiB,
+// off the relay's path. Nothing is dropped: what does not fit is answered `full`, and the session ends. A run is what a session
+// said between two writes; its lines carry the hash of the run before, so one hash a run chains every line (core/chain.ts).
 import { hash } from "node:crypto";
+import type { Statement } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
-import type { AuditRecord, AuditSink } from "@sallyport/core/ports";
+import { json, makePen, type Sheet } from "@sallyport/core/line";
+import type { AuditSink, Grade, Head } from "@sallyport/core/ports";
 
-/** Where lines end up. Written again after a failure, the same bytes must end up in the same place. */
+/** Where runs end up, whole lines each. Written again after a failure, the same bytes must end up in the same place. */
 export interface Lines {
-  write(lines: Buffer): Promise<void>;
-  /** What was written is on the disk. */
+  write(runs: readonly Uint8Array[]): Promise<void>;
+  /** What was written is durable. */
   sync(): Promise<void>;
+  /** Bytes that may still be written, and how full that makes it, for a place that is bounded. */
+  room?(): number;
+  fill?(): number;
+  /** It takes in what it can't make durable yet: a sync that fails is no reason to take in nothing more. */
+  readonly keeps?: true;
   close(): Promise<void>;
 }
 export interface SpoolOptions {
-  /** How many bytes of records may wait to be written. */
+  /** How many bytes of lines may wait to be written. */
   readonly bytes: number;
   readonly everyMs?: number;
   readonly batch?: number;
 }
 
-/** What a waiting record costs beside its own bytes. */
-const overhead = 256;
 /** No new sessions from here on; also while writing fails, whatever room there is. */
 export const fullFrom = 0.8;
 const retryMs = 250;
+/** What a record's line has beside what is said in it. */
+const overhead = 192;
+/** A run this long is closed, so that what one session says is in pieces that can be moved. */
+const longestRun = 65_536;
+const smallestSheet = 4_096;
+const sheetsKept = 2_097_152;
 
-/** These members are the record's own, whatever a line says. */
-const isOurs = (said: Readonly<Record<string, unknown>>): boolean =>
-  "session" in said || "seq" in said || "at" in said || "hash" in said;
-const without = (said: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
-  const { session: _session, seq: _seq, at: _at, hash: _hash, ...rest } = said;
-  return rest;
-};
-const saidOf = (record: AuditRecord): string => {
-  try {
-    const said = record.line();
-    return JSON.stringify(isOurs(said) ? without(said) : said);
-  } catch {
-    return '{"error":"this record could not be put into words"}';
-  }
-};
+const nothing = new Uint8Array(0);
+const lineEnd = json("}\n");
+const wordless = json(',"error":"this record could not be put into words"');
 
-/** The line of a record and its hash. A record that can't be worded says so in its place: its number is not skipped. */
-export const wordLine = (record: AuditRecord, previous: string): { line: string; hash: string } => {
-  const { session, seq, at } = record;
-  const said = saidOf(record);
-  // written out rather than merged with what is said: there is one for every statement
-  const opening = `{"session":${JSON.stringify(session)},"seq":${seq},"at":${at}`;
-  const open = said === "{}" ? opening : `${opening},${said.slice(1, -1)}`;
-  const digest = hash("sha256", `${previous}${open}}`, "hex");
-  return { line: `${open},"hash":"${digest}"}\n`, hash: digest };
-};
-
-interface Batch {
-  readonly bytes: Buffer;
-  readonly cost: number;
-  readonly count: number;
+interface Run extends Sheet {
+  /** How long the lines' common opening is. */
+  readonly opening: number;
+}
+interface Strand {
+  readonly session: string;
+  seq: number;
+  head: string;
+  run: Run | undefined;
+  /** How long its last run was. */
+  size: number;
 }
 interface Waiter {
   resolve(): void;
   reject(failure: Failure): void;
 }
 
+/** Bytes for runs, used again once they are written: a fresh sheet for each run of each session would be the collector's. */
+const openSheets = () => {
+  const free = new Map<number, Uint8Array[]>();
+  let kept = 0;
+  return {
+    take: (size: number): Uint8Array => {
+      const length = Math.max(smallestSheet, 2 ** Math.ceil(Math.log2(Math.min(size, 2 * longestRun))));
+      const found = free.get(length)?.pop();
+      if (!found) return new Uint8Array(length);
+      kept -= length;
+      return found;
+    },
+    give: (bytes: Uint8Array): void => {
+      const { length } = bytes;
+      if (kept + length > sheetsKept || length > 2 * longestRun || (length & (length - 1)) !== 0) return;
+      const same = free.get(length);
+      if (same) same.push(bytes);
+      else free.set(length, [bytes]);
+      kept += length;
+    },
+  };
+};
+
+/** The sessions' strands: words records into runs, and hands closed runs over. */
+const openStrands = () => {
+  const pen = makePen();
+  const sheets = openSheets();
+  const strands = new Map<string, Strand>();
+  let open: Strand[] = [];
+  let ready: Uint8Array[] = [];
+
+  const begin = (session: string): Strand => {
+    const strand: Strand = { session, seq: 0, head: "", run: undefined, size: 0 };
+    strands.set(session, strand);
+    return strand;
+  };
+  const openRun = (strand: Strand): Run => {
+    const opening = json(`{"session":${JSON.stringify(strand.session)},"chain":"${strand.head}","seq":`);
+    const run = { bytes: sheets.take(Math.max(strand.size, opening.length)), at: 0, opening: opening.length };
+    run.bytes.set(opening);
+    strand.run = run;
+    open.push(strand);
+    return run;
+  };
+  const closeRun = (strand: Strand): void => {
+    const { run } = strand;
+    if (!run) return;
+    const bytes = run.bytes.subarray(0, run.at);
+    strand.head = hash("sha256", bytes);
+    strand.size = run.at;
+    strand.run = undefined;
+    ready.push(bytes);
+  };
+  const say = (statement: Statement): void => {
+    const { part, last } = statement;
+    const start = pen.mark();
+    try {
+      statement.say(pen);
+      if (part !== undefined) pen.members({ part, last: last ?? false });
+    } catch {
+      // its number is not skipped
+      pen.back(start);
+      pen.fixed(wordless);
+    }
+  };
+  const headOf = (session: string): Head | undefined => {
+    const strand = strands.get(session);
+    if (!strand) return undefined;
+    closeRun(strand);
+    return { seq: strand.seq, head: strand.head };
+  };
+
+  return {
+    /** Answers how many bytes it took. */
+    append: (session: string, at: number, statement: Statement): number => {
+      const strand = strands.get(session) ?? begin(session);
+      const run = strand.run ?? openRun(strand);
+      const before = run.at;
+      pen.take(run);
+      // the first line's opening is the one that the others are copied from
+      if (before === 0) run.at = run.opening;
+      else pen.again(run.opening);
+      strand.seq += 1;
+      pen.number(nothing, strand.seq);
+      pen.time(at);
+      say(statement);
+      pen.fixed(lineEnd);
+      const took = run.at - before;
+      if (run.at >= longestRun) closeRun(strand);
+      return took;
+    },
+    /** Every run there is, in the order of their sessions' lines. */
+    takeRuns: (): readonly Uint8Array[] => {
+      for (const strand of open) closeRun(strand);
+      open = [];
+      const runs = ready;
+      ready = [];
+      return runs;
+    },
+    giveBack: (runs: readonly Uint8Array[]): void => {
+      for (const run of runs) sheets.give(new Uint8Array(run.buffer));
+    },
+    head: headOf,
+    seal: (session: string): Head | undefined => {
+      const end = headOf(session);
+      strands.delete(session);
+      return end;
+    },
+  };
+};
+
 export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
   const { bytes: limit, everyMs = 100, batch = 262_144 } = options;
-  const heads = new Map<string, { head: string; seq: number }>();
-  let pending: AuditRecord[] = [];
-  /** Worded, not yet written: kept as they are for the next try, because the chain has moved on. */
-  let stuck: Batch | undefined;
+  const strands = openStrands();
+  /** Not yet written: kept as they are for the next try, because the chains have moved on. */
+  let stuck: readonly Uint8Array[] = [];
   let held = 0;
-  let waiting: Waiter[] = [];
+  let waiting: Readonly<Record<Grade, Waiter[]>> = { spooled: [], durable: [] };
   let timer: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
   let running: Promise<void> | undefined;
+  let syncing: Promise<void> | undefined;
   let failing = false;
   let closed = false;
 
-  const startOf = (session: string): { head: string; seq: number } => {
-    const start = { head: "", seq: 0 };
-    heads.set(session, start);
-    return start;
-  };
-  const costOf = (record: AuditRecord): number => record.size + overhead;
-
-  const word = (most: number): Batch => {
-    let cost = 0;
-    let count = 0;
-    const worded: string[] = [];
-    for (const record of pending.slice(0, most)) {
-      const end = heads.get(record.session) ?? startOf(record.session);
-      const { line, hash: head } = wordLine(record, end.head);
-      end.head = head;
-      end.seq = record.seq;
-      worded.push(line);
-      cost += costOf(record);
-      count += 1;
-      if (cost >= batch) break;
-    }
-    pending = pending.slice(count);
-    return { bytes: Buffer.from(worded.join("")), cost, count };
-  };
+  const failed = (cause: unknown): Failure => new Failure("audit_full", "the audit can't be written", { cause });
 
   const writeStuck = async (): Promise<void> => {
-    if (!stuck) return;
-    await lines.write(stuck.bytes);
-    held -= stuck.cost;
-    stuck = undefined;
+    if (stuck.length === 0) return;
+    await lines.write(stuck);
+    held -= stuck.reduce((sum, { length }) => sum + length, 0);
+    strands.giveBack(stuck);
+    stuck = [];
   };
   /** What is there now; what comes meanwhile is the next run's, so that nobody waits for ever. */
   const writeAll = async (): Promise<void> => {
     await writeStuck();
-    for (let left = pending.length; left > 0; ) {
-      stuck = word(left);
-      left -= stuck.count;
-      await writeStuck();
-    }
+    stuck = strands.takeRuns();
+    await writeStuck();
   };
 
   const flush = async (): Promise<void> => {
     // those who come while this write runs are served by the next one
-    const served = waiting;
-    waiting = [];
+    const served = waiting.spooled;
+    waiting = { ...waiting, spooled: [] };
     try {
       await writeAll();
       // a disk that failed is believed again when it has proven itself
-      if (served.length > 0 || failing) await lines.sync();
+      if (failing && !lines.keeps) await lines.sync();
       failing = false;
       for (const waiter of served) waiter.resolve();
     } catch (cause) {
       failing = true;
-      const failure = new Failure("audit_full", "the audit can't be written", { cause });
-      for (const waiter of served) waiter.reject(failure);
+      for (const waiter of served) waiter.reject(failed(cause));
     }
   };
 
   const run = (): Promise<void> => {
     clearTimeout(timer);
     timer = undefined;
+    clearImmediate(soon);
     soon = undefined;
     running ??= flush().finally(() => {
       running = undefined;
       if (closed) return;
-      if (waiting.length > 0 && !failing) void run();
-      else if (pending.length > 0 || stuck || waiting.length > 0 || failing) schedule(failing ? retryMs : everyMs);
+      if (!failing && (waiting.spooled.length > 0 || held >= batch)) void run();
+      else if (held > 0 || failing) schedule(failing ? retryMs : everyMs);
     });
     return running;
   };
   const schedule = (ms: number): void => {
     timer ??= setTimeout(() => void run(), ms);
   };
+  const wait = (grade: Grade): Promise<void> =>
+    new Promise((resolve, reject) => void waiting[grade].push({ resolve, reject }));
+
+  const spooled = (): Promise<void> => {
+    const done = wait("spooled");
+    void run();
+    return done;
+  };
+  /** One sync for all who wait; those who come while it runs are served by the next. */
+  const syncAll = async (): Promise<void> => {
+    while (waiting.durable.length > 0) {
+      const served = waiting.durable;
+      waiting = { ...waiting, durable: [] };
+      try {
+        await spooled();
+        await lines.sync();
+        for (const waiter of served) waiter.resolve();
+      } catch (cause) {
+        if (!lines.keeps) {
+          failing = true;
+          schedule(retryMs);
+        }
+        for (const waiter of served) waiter.reject(cause instanceof Failure ? cause : failed(cause));
+      }
+    }
+    syncing = undefined;
+  };
+  const durable = (): Promise<void> => {
+    const done = wait("durable");
+    syncing ??= syncAll();
+    return done;
+  };
 
   return {
-    append: (record) => {
-      const cost = costOf(record);
-      if (closed || held + cost > limit) return "full";
-      held += cost;
-      pending.push(record);
-      if (held < batch || failing) schedule(everyMs);
+    append: (session, at, statement) => {
+      const needed = held + statement.size + overhead;
+      if (closed || needed > limit || (lines.room && needed > lines.room())) return "full";
+      held += strands.append(session, at, statement);
+      if (held < batch || failing) timer ??= setTimeout(() => void run(), failing ? retryMs : everyMs);
       else if (!soon && !running) soon = setImmediate(() => void run());
       return "accepted";
     },
-    settled: () =>
-      new Promise((resolve, reject) => {
-        waiting.push({ resolve, reject });
-        void run();
-      }),
-    fill: () => Math.max(held / limit, failing ? fullFrom : 0),
-    seal: (session) => {
-      const end = heads.get(session);
-      heads.delete(session);
-      return end;
-    },
+    settled: (grade = "durable") => (grade === "spooled" ? spooled() : durable()),
+    fill: () => Math.min(1, Math.max(held / limit, lines.fill?.() ?? 0, failing ? fullFrom : 0)),
+    head: strands.head,
+    seal: strands.seal,
     close: async () => {
       closed = true;
       await running;
       await run();
-      for (const waiter of waiting) waiter.reject(new Failure("audit_full", "the audit was closed"));
+      await syncing;
+      clearTimeout(timer);
+      for (const grade of ["spooled", "durable"] as const)
+        for (const waiter of waiting[grade]) waiter.reject(new Failure("audit_full", "the audit was closed"));
       await lines.close();
     },
   };

@@ -13,9 +13,33 @@ export interface FolderOptions extends SpoolOptions {
   readonly clock: Clock;
 }
 
+// what the system takes in one call (IOV_MAX)
+const mostRuns = 1_000;
+/** What is left of the runs behind so many bytes. */
+const after = (runs: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
+  let skipped = 0;
+  for (let at = 0; at < runs.length; at++) {
+    const run = runs[at] ?? new Uint8Array(0);
+    if (skipped + run.length > bytes) return [run.subarray(bytes - skipped), ...runs.slice(at + 1)];
+    skipped += run.length;
+  }
+  return [];
+};
+
 /** `<proxy>-2026-11-21T10.jsonl` */
 export const fileName = (proxy: string, at: number): string =>
   `${proxy}-${new Date(at).toISOString().slice(0, 13)}.jsonl`;
+
+/** All of them from this place on; answers how many bytes. */
+export const writeRuns = async (handle: FileHandle, runs: readonly Uint8Array[], at: number): Promise<number> => {
+  let [left, done] = [runs, 0];
+  while (left.length > 0) {
+    const { bytesWritten } = await handle.writev(left.slice(0, mostRuns), at + done);
+    done += bytesWritten;
+    left = after(left, bytesWritten);
+  }
+  return done;
+};
 
 const openFolder = ({ folder, proxy, clock }: FolderOptions): Lines => {
   let current: { name: string; handle: FileHandle; end: number } | undefined;
@@ -36,15 +60,10 @@ const openFolder = ({ folder, proxy, clock }: FolderOptions): Lines => {
     return current;
   };
   return {
-    write: async (lines) => {
+    write: async (runs) => {
       const file = await fileNow();
-      let done = 0;
       // at a given place, so that a write tried again overwrites what a failed one left
-      while (done < lines.length) {
-        const { bytesWritten } = await file.handle.write(lines, done, lines.length - done, file.end + done);
-        done += bytesWritten;
-      }
-      file.end += lines.length;
+      file.end += await writeRuns(file.handle, runs, file.end);
     },
     sync: async () => {
       await current?.handle.datasync();

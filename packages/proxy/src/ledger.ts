@@ -151,7 +151,7 @@ export const openLedger = (parts: LedgerParts): Ledger => {
 
   const seal = async (id: string): Promise<{ head: string; seq: number } | undefined> => {
     try {
-      await write(sink.settled());
+      await write(sink.settled("spooled"));
     } catch (thrown) {
       log.warn("the audit can't be written", describeError(thrown));
     }

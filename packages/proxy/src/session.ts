@@ -41,7 +41,7 @@ export interface LiveSession {
   /** Ends it; the first reason stands. */
   cut(failure: Failure): void;
   /** Records something that is no statement. False when the spool is full. */
-  note(line: Readonly<Record<string, unknown>>): boolean;
+  note(said: Readonly<Record<string, unknown>>): boolean;
   /** Anything recorded yet? */
   begun(): boolean;
   /** Decides again; what is no longer allowed is cut. */
@@ -101,7 +101,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
   let { user, grant, epoch } = admission;
   /** As last read: its labels may have changed. */
   let known = database;
-  let seq = 0;
+  let begun = false;
   let active = false;
   let activeAt = steady.now();
   /** The grant's end on the clock that does not jump: from the start, or a wall clock set back since then would move it. */
@@ -110,9 +110,9 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
 
   const cut = (failure: Failure): void => cutter.abort(failure);
   const subject = (): Subject => ({ user, loginExpiresAt: token.loginExpiresAt });
-  const append = (size: number, line: () => Readonly<Record<string, unknown>>): boolean => {
-    const accepted = sink.append({ session: id, seq: seq + 1, at: clock.now(), size, line }) === "accepted";
-    if (accepted) seq += 1;
+  const append = (statement: Statement): boolean => {
+    const accepted = sink.append(id, clock.now(), statement) === "accepted";
+    begun ||= accepted;
     return accepted;
   };
   const refuse = (failure: Failure): Promise<never> => {
@@ -125,7 +125,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
   let room: Promise<void> | undefined;
   /** When the spool is written, or can't be now: then it takes in what it still can. */
   const makeRoom = (): Promise<void> => {
-    room ??= within(pressedFor, "writing the audit", sink.settled())
+    room ??= within(pressedFor, "writing the audit", sink.settled("spooled"))
       .catch(() => {})
       .finally(() => {
         room = undefined;
@@ -133,10 +133,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     return room;
   };
   const record = (statement: Statement): Promise<void> | undefined => {
-    const { part, last } = statement;
-    const whole = part === undefined;
-    const line = whole ? () => statement.line() : () => ({ ...statement.line(), part, last: last ?? false });
-    const accepted = append(statement.size, line);
+    const accepted = append(statement);
     // what a cut came in the middle of is told all the same, and goes no further
     if (cutter.signal.aborted) return refuse(cutter.signal.reason);
     if (!accepted)
@@ -183,8 +180,8 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     grant: () => grant,
     epoch: () => epoch,
     cut,
-    note: (line) => append(noteSize, () => line),
-    begun: () => seq > 0,
+    note: (said) => append({ size: noteSize, say: (line) => line.members(said) }),
+    begun: () => begun,
     decideAgain: (facts, at) => {
       try {
         decideAgain(facts, at);

@@ -90,7 +90,7 @@ export interface OwnKeys {
 export interface Live {
   /** core's decision bound to this session. Never reads the table. */
   guard(access: Access): Denial | undefined;
-  /** Records before the bytes go on. A promise: hold them until it resolves (durable audit); a rejection ends the session. */
+  /** Records before the bytes go on; the statement is worded before this returns. A promise: hold them until it resolves (durable audit); a rejection ends the session. */
   record(statement: Statement): Promise<void> | undefined;
   /** Any byte in either direction; drives the idle limit. */
   touch(): void;

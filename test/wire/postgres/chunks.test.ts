@@ -94,8 +94,8 @@ test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, t
         const atServer = hear(server, pauses);
         const atClient = hear(client, pauses);
         const made: { type: string; part: number; passed: number }[] = [];
-        const seen = session((statement: Statement): Promise<void> | undefined => {
-          const type = String(statement.line()["type"]);
+        const seen = session((statement: Statement, line): Promise<void> | undefined => {
+          const type = String(line["type"]);
           const back = type === "complete" || type === "error";
           made.push({ type, part: statement.part ?? 0, passed: back ? atClient.bytes : atServer.bytes });
           if (!durables[made.length % durables.length]) return undefined;

@@ -7,13 +7,17 @@ import { observeClient, observeServer } from "@sallyport/wire/postgres/statement
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { int32, message } from "../door.ts";
+import { lineOf } from "../line.ts";
 
 const int16 = (value: number): Buffer => int32(value).subarray(2);
 
 /** The lines that whole messages make. */
 const told = (bytes: Buffer, from: "client" | "server" = "client"): Readonly<Record<string, unknown>>[] => {
-  const statements: Statement[] = [];
-  const record = (statement: Statement): void => void statements.push(statement);
+  const lines: Readonly<Record<string, unknown>>[] = [];
+  const record = (statement: Statement): void => {
+    const { part, last } = statement;
+    lines.push({ ...lineOf(statement), ...(part === undefined ? {} : { part, last }) });
+  };
   const followed =
     from === "client"
       ? frames(fromClient, observeClient(record))
@@ -26,7 +30,7 @@ const told = (bytes: Buffer, from: "client" | "server" = "client"): Readonly<Rec
     expect(passed).toBeGreaterThan(0);
     at += passed;
   }
-  return statements.map(({ part, last, line }) => ({ ...line(), ...(part === undefined ? {} : { part, last }) }));
+  return lines;
 };
 const bind = (
   portal: string,
@@ -103,14 +107,14 @@ describe("a statement over 64 KiB", () => {
   });
 
   test("is told in parts of at most 64 KiB, whole bytes and no more", () => {
-    const statements: Statement[] = [];
+    const sizes: number[] = [];
     const followed = frames(
       fromClient,
-      observeClient((statement) => void statements.push(statement)),
+      observeClient(({ size }) => void sizes.push(size)),
     );
     const bytes = message("Q", `${"x".repeat(3 * partSize)}\0`);
     for (let at = 0; at < bytes.length; ) at += followed.scan(bytes.subarray(at));
-    expect(statements.map(({ size }) => size <= partSize + 128)).toEqual([true, true, true, true]);
+    expect(sizes.map((size) => size <= partSize + 128)).toEqual([true, true, true, true]);
   });
 
   test("is told by its name, and the types behind a Parse are not", () => {

@@ -61,6 +61,22 @@ const match = (pattern: RegExp, text: string, at: number): string | undefined =>
 /** Can there be anything to take out of a whole text? */
 export const mayHoldSecret = (text: string): boolean => /password|:\/\//i.test(text);
 
+/** The same of bytes, and sooner yes than no: looks for the beginnings `pas` and `:/`. */
+export const bytesMayHoldSecret = (bytes: Uint8Array, from: number, to: number): boolean => {
+  for (let at = from; at < to; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte === 0x3a) {
+      if (bytes[at + 1] === 0x2f) return true;
+    } else if (
+      (byte | 0x20) === 0x70 &&
+      ((bytes[at + 1] ?? 0) | 0x20) === 0x61 &&
+      ((bytes[at + 2] ?? 0) | 0x20) === 0x73
+    )
+      return true;
+  }
+  return false;
+};
+
 /** One a statement; its parts go through it in order. */
 export const redactor = (): Redactor => {
   let mode: Mode = { in: "code" };

@@ -1,30 +1,36 @@
-// What an audit line says of a PostgreSQL session. On the way only bytes are checked and copied; words are made of them when
-// the sink writes the line. Text that is not UTF-8 is given as Latin-1 and says so: no byte is lost. Passwords are taken out.
+// What an audit line says of a PostgreSQL session. What is plain goes from the relay's bytes into the line's; text that is not
+// UTF-8 is given as Latin-1 and says so: no byte is lost. Passwords are taken out. A statement is worded while it is recorded, so
+// one object serves for every message of its kind.
 // https://www.postgresql.org/docs/18/protocol-message-formats.html
 import { isUtf8 } from "node:buffer";
 import type { Statement } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
+import { json, type Line } from "@sallyport/core/line";
 import { type BindVisitor, bindWalker } from "./bind.ts";
 import { errorFields } from "./message.ts";
-import { mayHoldSecret, redactor } from "./redaction.ts";
+import { bytesMayHoldSecret, mayHoldSecret, redactor } from "./redaction.ts";
 
 /** A piece of a message that a relay is about to pass on: `first` and `last` when it is the only one. */
 export type Observe = (type: number, bytes: Buffer, from: number, to: number, first: boolean, last: boolean) => void;
 export type Record = (statement: Statement) => void;
 
-type Line = Readonly<{ [member: string]: unknown }>;
+type Members = Readonly<{ [member: string]: unknown }>;
 
-// what a record costs beside the bytes it holds
-const overhead = 128;
-const empty = Buffer.alloc(0);
+// what a line has beside the bytes it tells of
+const overhead = 64;
+const empty: Buffer = Buffer.alloc(0);
+
+// openings of members, and members that never change
+const openings = { name: json(',"name":'), text: json(',"text":'), tag: json(',"tag":'), rows: json(',"rows":') };
+const copiedOpening = json(',"copied":');
+const opening = {
+  ...{ query: json(',"type":"query"'), parse: json(',"type":"parse"'), complete: json(',"type":"complete"') },
+  ...{ bind: json(',"type":"bind"'), portal: json(',"portal":'), statement: json(',"statement":') },
+  ...{ values: json(',"values":['), comma: json(","), end: json("]"), none: json(""), null: json("null") },
+};
+const unnamedExecute = json(',"type":"execute","portal":""');
 
 const malformed = (message: string): Failure => new Failure("protocol", `malformed ${message} message`);
-
-const copyOf = (bytes: Buffer, from: number, to: number): Buffer => {
-  const copy = Buffer.allocUnsafe(to - from);
-  bytes.copy(copy, 0, from, to);
-  return copy;
-};
 
 /** How many bytes at the end begin a character that they don't finish. */
 const unfinished = (bytes: Buffer): number => {
@@ -47,7 +53,7 @@ const decoder = () => {
   return (piece: Buffer, last: boolean): Decoded => {
     const whole = carried.length > 0 ? Buffer.concat([carried, piece]) : piece;
     const cut = last ? whole.length : whole.length - unfinished(whole);
-    carried = whole.subarray(cut);
+    carried = Buffer.from(whole.subarray(cut));
     const text = whole.subarray(0, cut);
     return isUtf8(text) ? { text: text.toString() } : { text: text.toString("latin1"), encoding: "latin1" };
   };
@@ -84,11 +90,12 @@ const bindTeller = () => {
     const bytes = Buffer.concat(open);
     const cut = ends || isBinary() ? bytes.length : bytes.length - unfinished(bytes);
     const shown = bytes.subarray(0, cut);
-    open = cut < bytes.length ? [bytes.subarray(cut)] : [];
+    open = cut < bytes.length ? [Buffer.from(bytes.subarray(cut))] : [];
     values.push(!isBinary() && isUtf8(shown) ? shown.toString() : { base64: shown.toString("base64") });
   };
   const visit: BindVisitor = {
-    name: (which, bytes) => void names[which]?.push(bytes),
+    // what is told in a later part is a copy: the bytes are the relay's
+    name: (which, bytes) => void names[which]?.push(Buffer.from(bytes)),
     formats: (bytes) => {
       formats = Buffer.concat([formats, bytes]);
     },
@@ -105,7 +112,7 @@ const bindTeller = () => {
     },
   };
   const walk = bindWalker(visit);
-  return (piece: Buffer): Line => {
+  return (piece: Buffer): Members => {
     values = [];
     // which value the first one here is, and whether it began in the part before
     const at = within ? { from: index, continues: true } : index >= 0 ? { from: index + 1 } : {};
@@ -116,58 +123,123 @@ const bindTeller = () => {
   };
 };
 
-const unnamedExecute: Statement = { size: overhead, line: () => ({ type: "execute", portal: "" }) };
+/** A whole Bind whose names and values are plain text. False when it is not: then nothing was written. */
+const sayPlainBind = (line: Line, bytes: Buffer, from: number, to: number): boolean => {
+  const start = line.mark();
+  const portal = bytes.indexOf(0, from);
+  const statement = bytes.indexOf(0, portal + 1);
+  let at = statement + 1;
+  const formats = bytes.readUInt16BE(at);
+  at += 2;
+  for (const end = at + 2 * formats; at < end; at += 2) if (bytes[at + 1] !== 0) return false;
+  line.fixed(opening.bind);
+  let plain = line.text(opening.portal, bytes, from, portal);
+  plain &&= line.text(opening.statement, bytes, portal + 1, statement);
+  line.fixed(opening.values);
+  const count = bytes.readUInt16BE(at);
+  at += 2;
+  for (let value = 0; plain && value < count && at < to; value++) {
+    const length = bytes.readInt32BE(at);
+    at += 4;
+    if (value > 0) line.fixed(opening.comma);
+    if (length < 0) line.fixed(opening.null);
+    else plain = line.text(opening.none, bytes, at, at + length);
+    at += Math.max(0, length);
+  }
+  if (plain) line.fixed(opening.end);
+  else line.back(start);
+  return plain;
+};
 
-const executeOf = (bytes: Buffer, from: number, to: number): Statement => {
-  if (bytes.indexOf(0, from) !== to - 5) throw malformed("Execute");
-  const rows = bytes.readInt32BE(to - 4);
-  if (to - from === 5 && rows === 0) return unnamedExecute;
-  const portal = copyOf(bytes, from, to - 5);
-  const size = overhead + portal.length;
-  return { size, line: () => ({ type: "execute", portal: portal.toString(), ...(rows > 0 ? { rows } : {}) }) };
+/** Where a message that is being recorded lies, and what of it is told. */
+const place = () => ({ bytes: empty, from: 0, to: 0, size: 0 });
+type Place = ReturnType<typeof place>;
+const put = (place: Place, bytes: Buffer, from: number, to: number): void => {
+  place.bytes = bytes;
+  place.from = from;
+  place.to = to;
+  place.size = overhead + to - from;
+};
+
+/** An SQL text in one piece; `name` is a prepared statement's. */
+const textStatement = (type: Uint8Array) => {
+  const named = place();
+  const at = place();
+  const statement = {
+    ...{ at, named, hasName: false, size: 0 },
+    say: (line: Line): void => {
+      const { bytes, from, to } = at;
+      line.fixed(type);
+      if (statement.hasName && !line.text(openings.name, named.bytes, named.from, named.to))
+        line.members({ name: named.bytes.toString("utf8", named.from, named.to) });
+      if (!bytesMayHoldSecret(bytes, from, to) && line.text(openings.text, bytes, from, to)) return;
+      line.members({ ...wholeSql(bytes.subarray(from, to)) });
+    },
+  };
+  return statement;
+};
+
+const bindStatement = () => {
+  const at = place();
+  const say = (line: Line): void => {
+    const { bytes, from, to } = at;
+    if (!sayPlainBind(line, bytes, from, to)) line.members(bindTeller()(bytes.subarray(from, to)));
+  };
+  return { at, size: 0, say };
+};
+
+const executeStatement = () => {
+  const at = place();
+  const say = (line: Line): void => {
+    const { bytes, from, to } = at;
+    const rows = bytes.readInt32BE(to - 4);
+    if (to - from === 5 && rows === 0) line.fixed(unnamedExecute);
+    else
+      line.members({
+        ...{ type: "execute", portal: bytes.toString("utf8", from, to - 5) },
+        ...(rows > 0 ? { rows } : {}),
+      });
+  };
+  return { at, size: 0, say };
 };
 
 /** What a client says. @throws Failure `protocol` at a message that can't be read */
 export const observeClient = (record: Record): Observe => {
   const check = bindWalker();
+  const whole = { query: textStatement(opening.query), parse: textStatement(opening.parse) };
+  const [wholeBind, execute] = [bindStatement(), executeStatement()];
   let part = 0;
   let more = false; //                 is there text to come?
-  // what the parts of one message share; a message in one piece makes its own when its line is asked for
+  // what the parts of one message share
   let words: ReturnType<typeof sql> | undefined;
   let tell: ReturnType<typeof bindTeller> | undefined;
 
-  /** A piece of a statement's text, `line` made of it later. */
-  const piece = (kept: Buffer, last: boolean, line: () => Line): void => {
-    const size = overhead + kept.length;
+  /** A piece of a statement that comes in several. */
+  const piece = (length: number, last: boolean, said: () => Members): void => {
+    const statement = { size: overhead + length, say: (line: Line) => line.members(said()) };
     const number = part++;
-    if (number === 0 && last) record({ size, line });
-    else record({ size, part: number, last, line });
+    // a text may end in the first piece, and what follows it in the message is not told
+    record(number === 0 && last ? statement : { ...statement, part: number, last });
   };
 
-  const text = (
-    type: string,
-    name: Buffer | undefined,
-    bytes: Buffer,
-    from: number,
-    to: number,
-    last: boolean,
-  ): void => {
-    const kept = copyOf(bytes, from, to);
-    const say = words;
-    piece(kept, last, () => {
-      const { text, encoding } = say ? say(kept, last) : wholeSql(kept);
-      const line: { [member: string]: unknown } = { type };
-      if (name) line["name"] = name.toString();
-      line["text"] = text;
-      if (encoding) line["encoding"] = encoding;
-      return line;
-    });
+  const text = (type: "query" | "parse", bytes: Buffer, from: number, to: number, last: boolean): void => {
+    const { named, hasName } = whole[type];
+    const say = words ?? sql();
+    const name = hasName ? { name: named.bytes.toString("utf8", named.from, named.to) } : {};
+    piece(to - from, last, () => ({ type, ...name, ...say(bytes.subarray(from, to), last) }));
+  };
+  const wholeText = (type: "query" | "parse", bytes: Buffer, from: number, to: number): void => {
+    const statement = whole[type];
+    put(statement.at, bytes, from, to);
+    statement.size = statement.at.size;
+    record(statement);
   };
 
-  const query = (bytes: Buffer, from: number, to: number, last: boolean): void => {
+  const query = (bytes: Buffer, from: number, to: number, first: boolean, last: boolean): void => {
     const end = bytes.indexOf(0, from);
     if (last ? end !== to - 1 : end >= 0 && end < to) throw malformed("Query");
-    text("query", undefined, bytes, from, last ? to - 1 : to, last);
+    if (first && last) wholeText("query", bytes, from, to - 1);
+    else text("query", bytes, from, last ? to - 1 : to, last);
   };
 
   const parse = (bytes: Buffer, from: number, to: number, first: boolean, last: boolean): void => {
@@ -179,16 +251,24 @@ export const observeClient = (record: Record): Observe => {
     if (more && last) throw malformed("Parse");
     const end = more ? to : found;
     if (first && last && (end + 3 > to || to - end - 3 !== 4 * bytes.readUInt16BE(end + 1))) throw malformed("Parse");
-    text("parse", first ? copyOf(bytes, from, named) : undefined, bytes, named + 1, end, !more);
+    whole.parse.hasName = first;
+    if (first) put(whole.parse.named, bytes, from, named);
+    if (first && last) wholeText("parse", bytes, named + 1, end);
+    else text("parse", bytes, named + 1, end, !more);
   };
 
   const bind = (bytes: Buffer, from: number, to: number, first: boolean, last: boolean): void => {
     if (first) check.reset();
     check.step(bytes, from, to);
     if (!check.named() || (last && !check.done())) throw malformed("Bind");
-    const kept = copyOf(bytes, from, to);
-    const say = tell;
-    piece(kept, last, () => (say ?? bindTeller())(kept));
+    if (first && last) {
+      put(wholeBind.at, bytes, from, to);
+      wholeBind.size = wholeBind.at.size;
+      record(wholeBind);
+      return;
+    }
+    const say = tell ?? bindTeller();
+    piece(to - from, last, () => say(bytes.subarray(from, to)));
   };
 
   return (type, bytes, from, to, first, last) => {
@@ -198,50 +278,77 @@ export const observeClient = (record: Record): Observe => {
       words = last ? undefined : sql();
       tell = last ? undefined : bindTeller();
     }
-    if (type === 0x51) query(bytes, from, to, last);
+    if (type === 0x51) query(bytes, from, to, first, last);
     else if (type === 0x50) parse(bytes, from, to, first, last);
     else if (type === 0x42) bind(bytes, from, to, first, last);
-    else if (type === 0x45) record(executeOf(bytes, from, to));
-    else {
+    else if (type === 0x45) {
+      if (bytes.indexOf(0, from) !== to - 5) throw malformed("Execute");
+      put(execute.at, bytes, from, to);
+      execute.size = execute.at.size;
+      record(execute);
+    } else {
       if (to - from < 4) throw malformed("FunctionCall");
       const oid = bytes.readUInt32BE(from);
-      record({ size: overhead, line: () => ({ type: "function", oid }) });
+      record({ size: overhead, say: (line) => line.members({ type: "function", oid }) });
     }
   };
 };
 
-/** How many rows a tag speaks of: its last word, where that is a number. */
-const rowsOf = (tag: string): { rows?: number } => {
-  const found = / (\d+)$/.exec(tag)?.[1];
-  return found === undefined ? {} : { rows: Number(found) };
+/** Where a tag's last word begins, when that is a number of rows; else its end. */
+const rowsAt = (bytes: Buffer, from: number, to: number): number => {
+  let at = to;
+  for (; at > from; at--) {
+    const digit = (bytes[at - 1] ?? 0) - 0x30;
+    if (digit < 0 || digit > 9) break;
+  }
+  return at > from && at < to && bytes[at - 1] === 0x20 && to - at <= 9 ? at : to;
+};
+const numberAt = (bytes: Buffer, from: number, to: number): number => {
+  let number = 0;
+  for (let at = from; at < to; at++) number = 10 * number + (bytes[at] ?? 0x30) - 0x30;
+  return number;
+};
+
+/** A command's tag, and how many rows it speaks of. */
+const completeStatement = () => {
+  const at = place();
+  const statement = {
+    ...{ at, size: 0, copied: 0 },
+    say: (line: Line): void => {
+      const { bytes, from, to } = at;
+      line.fixed(opening.complete);
+      if (!line.text(openings.tag, bytes, from, to)) line.members({ tag: bytes.toString("utf8", from, to) });
+      const rows = rowsAt(bytes, from, to);
+      if (rows < to) line.number(openings.rows, numberAt(bytes, rows, to));
+      if (statement.copied > 0) line.number(copiedOpening, statement.copied);
+    },
+  };
+  return statement;
 };
 
 /** What a server answers: command tags and errors, with how much was copied since the last one. */
-export const observeServer =
-  (record: Record, copied: () => number): Observe =>
-  (type, bytes, from, to, _first, last) => {
-    const kept = copyOf(bytes, from, to);
-    const size = overhead + kept.length;
+export const observeServer = (record: Record, copied: () => number): Observe => {
+  const complete = completeStatement();
+  return (type, bytes, from, to, _first, last) => {
     const count = copied();
-    const extra = count > 0 ? { copied: count } : {};
     if (type === 0x43) {
-      if (!last || kept.indexOf(0) !== kept.length - 1) throw malformed("CommandComplete");
-      const line = (): Line => {
-        const tag = kept.toString("utf8", 0, kept.length - 1);
-        return { type: "complete", tag, ...rowsOf(tag), ...extra };
-      };
-      record({ size, line });
+      if (!last || bytes.indexOf(0, from) !== to - 1) throw malformed("CommandComplete");
+      put(complete.at, bytes, from, to - 1);
+      complete.size = complete.at.size;
+      complete.copied = count;
+      record(complete);
     } else {
-      const line = (): Line => {
-        const { sqlState, message } = errorFields(kept);
-        return { type: "error", sqlState, message, ...extra };
+      const said = (): Members => {
+        const { sqlState, message } = errorFields(bytes.subarray(from, to));
+        return { type: "error", sqlState, message, ...(count > 0 ? { copied: count } : {}) };
       };
-      record({ size, line });
+      record({ size: overhead + to - from, say: (line) => line.members(said()) });
     }
   };
+};
 
 /** A copy that a session's end cut off. */
 export const copyLeft = (count: number): Statement => ({
   size: overhead,
-  line: () => ({ type: "copy", copied: count }),
+  say: (line) => line.members({ type: "copy", copied: count }),
 });
