@@ -8,12 +8,14 @@ import { explainVerbs } from "./routes/explain.ts";
 import { loginVerbs } from "./routes/login.ts";
 import { resourceVerbs } from "./routes/resources.ts";
 import { tokenVerbs } from "./routes/tokens.ts";
+import { trustVerbs } from "./routes/trust.ts";
 import { userVerbs } from "./routes/users.ts";
 
 const verbs = {
   ...loginVerbs,
   ...databaseVerbs,
   ...tokenVerbs,
+  ...trustVerbs,
   ...explainVerbs,
   ...userVerbs,
   ...discoverVerbs,

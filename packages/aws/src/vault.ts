@@ -27,7 +27,7 @@ export const vaultClient = (connection: Connection = {}): SecretsManagerClient =
 /** The current value of a secret that somebody else keeps. @throws Failure `unavailable` when it can't be had */
 export const readSecret = async (client: SecretsManagerClient, name: string): Promise<Secret> => {
   try {
-    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: name }));
+    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: name, VersionStage: current }));
     if (SecretString === undefined) throw new Failure("unavailable", `the secret ${name} holds no text`);
     return secret(SecretString);
   } catch (thrown) {

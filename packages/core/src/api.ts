@@ -36,6 +36,9 @@ export const ConnectAnswer = z.object({
 });
 export type ConnectAnswer = z.infer<typeof ConnectAnswer>;
 
+/** What vouches for the proxies: every authority that is not a public one (PEM), and every pin, of now and of the next renewal. */
+export const TrustAnswer = z.object({ ca: z.string().optional(), pins: z.array(z.string()) });
+
 export const SessionAnswer = z.object({
   token: z.string(),
   expiresAt: z.number(),
@@ -163,6 +166,13 @@ export const routes = {
     access: "public",
     input: z.strictObject({ invite: z.string().max(256), password: Password }),
     output: z.object({ user: z.string() }),
+  },
+  trust: {
+    method: "GET",
+    path: "/v1/trust",
+    access: "public",
+    input: empty,
+    output: TrustAnswer,
   },
   logout: { method: "POST", path: "/v1/logout", access: "user", input: empty, output: empty },
   status: {

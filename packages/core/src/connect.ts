@@ -14,6 +14,7 @@ import { reachable } from "./reach.ts";
 import { readRoles } from "./role.ts";
 import { heartbeatEvery, isAlive, ProxyTask } from "./session.ts";
 import { type ConnectToken, makeToken } from "./token.ts";
+import { anchorsFor, isIssued } from "./trust.ts";
 
 const boundFor = 3_600_000;
 /** Tokens one login may issue: an hourly renewal of many tunnels stays far below, a flood does not. */
@@ -99,14 +100,16 @@ const wayTo = async ({ store, clock }: Desk, networks: Networks, { name, network
       hint: "an administrator can add the network to the deployment's settings",
     });
   const { direct, gate } = found;
+  const anchors = await anchorsFor(store, found, clock.now());
+  const { ca } = isIssued(found) ? anchors : { ca: direct?.ca };
   const port = direct?.ports[protocol];
   const ready = (await freshProxies(store, network, clock.now())) > 0;
   return {
     state: ready ? ("ready" as const) : ("starting" as const),
     ...(ready ? {} : { retryAfter: heartbeatEvery / 1000 }),
-    gate,
+    gate: { host: gate.host, port: gate.port, ...anchors, pins: [...anchors.pins] },
     ...(direct && port !== undefined
-      ? { direct: { host: direct.host, port, ...(direct.ca === undefined ? {} : { ca: direct.ca }) } }
+      ? { direct: { host: direct.host, port, ...(ca === undefined ? {} : { ca }) } }
       : {}),
     network,
   };

@@ -22,6 +22,7 @@ export const families = [
   "managed",
   "run",
   "event",
+  "trust",
 ] as const;
 export type Family = (typeof families)[number];
 
@@ -50,6 +51,8 @@ export const keys = {
   session: (proxy: string, id: string): Key => ({ pk: `session#${proxy}`, sk: id }),
   proxy: (id: string): Key => ({ pk: "proxy#", sk: id }),
   run: (job: string, id: string): Key => ({ pk: `run#${job}`, sk: id }),
+  /** The roots and pins that clients are given. */
+  trust: (): Key => ({ pk: "trust#", sk: "trust" }),
   event: (day: string, shard: number, id: string): Key => ({
     pk: `event#${day}#${String(shard).padStart(2, "0")}`,
     sk: id,

@@ -4,7 +4,13 @@ import * as z from "zod";
 import { type ProtocolName, protocolNames } from "./database.ts";
 
 export const Network = z.object({
-  gate: z.object({ host: z.string(), port: z.number(), pins: z.array(z.string()), ca: z.string().optional() }),
+  /** `pins` and `ca` are those of a certificate of one's own; without pins the proxies show the one that certify issues. */
+  gate: z.object({
+    host: z.string(),
+    port: z.number(),
+    pins: z.array(z.string()).min(1).optional(),
+    ca: z.string().optional(),
+  }),
   /** The plain ports, one per protocol; absent where only the tunnel is offered. */
   direct: z
     .object({

@@ -10,7 +10,7 @@ export interface Statement {
   readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
-export const principals = ["api", "bootstrap", "discover", "enable", "probe", "sweep", "proxy"] as const;
+export const principals = ["api", "bootstrap", "certify", "discover", "enable", "probe", "sweep", "proxy"] as const;
 export type Principal = (typeof principals)[number];
 
 /** What the ARNs are made of. */
@@ -27,6 +27,8 @@ export interface Deployment {
   readonly enableArn?: string;
   /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on; empty or absent: none. */
   readonly enabling?: readonly string[];
+  /** The key of the root certificate, which nobody but certify may sign with. */
+  readonly rootKeyArn?: string;
   /** Secrets of the proxies are named `<prefix>/proxy/…`. */
   readonly secretPrefix: string;
   /** Roles in other accounts that matchers name; empty when there are none. */
@@ -48,12 +50,29 @@ const invoke = (...functions: readonly (string | undefined)[]): readonly Stateme
   return resources.length > 0 ? [{ actions: ["lambda:InvokeFunction"], resources }] : [];
 };
 
+const secretOf = (d: Deployment, name: string): string =>
+  `arn:${d.partition}:secretsmanager:${d.region}:${d.account}:secret:${d.secretPrefix}/${name}`;
+
+/** What is signed is a digest: KMS sees no message, and nothing else can be made of the key. */
+const rootKey = ({ rootKeyArn }: Deployment): readonly Statement[] =>
+  rootKeyArn === undefined
+    ? []
+    : [
+        { actions: ["kms:GetPublicKey"], resources: [rootKeyArn] },
+        {
+          actions: ["kms:Sign"],
+          resources: [rootKeyArn],
+          conditions: { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
+        },
+      ];
+
 const read = ["GetItem", "BatchGetItem", "Query"];
 
 /** What each principal needs whatever the kinds. */
 const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>> = {
   api: (d) => [
     items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy"),
+    items(d, ["GetItem"], "trust"),
     items(d, ["PutItem", "UpdateItem", "DeleteItem"], "access", "login", "key"),
     items(d, ["PutItem", "DeleteItem"], "config"),
     items(d, ["PutItem", "UpdateItem"], "token"),
@@ -66,6 +85,24 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["GetItem"], "access"),
     items(d, ["PutItem"], "access", "key", "event"),
     items(d, ["UpdateItem"], "epoch", "login"),
+  ],
+  certify: (d) => [
+    items(d, ["GetItem", "PutItem"], "trust"),
+    items(d, ["PutItem"], "event"),
+    {
+      actions: [
+        "CreateSecret",
+        "TagResource",
+        "DescribeSecret",
+        "RestoreSecret",
+        "GetSecretValue",
+        "PutSecretValue",
+        "UpdateSecretVersionStage",
+      ].map((action) => `secretsmanager:${action}`),
+      // an ARN ends in six characters of Secrets Manager's, but for a secret that is not there yet
+      resources: ["", "-??????"].map((end) => `${secretOf(d, "proxy/certificate")}${end}`),
+    },
+    ...rootKey(d),
   ],
   discover: (d) => [
     items(d, ["Query"], "config", "database"),
@@ -98,7 +135,9 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["PutItem"], "session", "proxy", "event"),
     {
       actions: ["secretsmanager:GetSecretValue"],
-      resources: [`arn:${d.partition}:secretsmanager:${d.region}:${d.account}:secret:${d.secretPrefix}/proxy/*`],
+      resources: [secretOf(d, "proxy/*")],
+      // not the key of the next certificate, which waits beside the current one
+      conditions: { StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } },
     },
     ...assume(d),
   ],

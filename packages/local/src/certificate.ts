@@ -1,6 +1,6 @@
 // A certificate authority for the laptop: a root of its own, and leaves for the names and addresses of its servers.
 // ECDSA P-256 throughout; when a certificate is valid is the caller's to say, so tests need no waiting.
-import "./reflect.ts";
+import "@sallyport/core/reflect";
 import { createHash, KeyObject, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
