@@ -7,12 +7,13 @@ import { openUpstream } from "@sallyport/aws/dial";
 import { openKinds } from "@sallyport/aws/kinds";
 import { loadRoots } from "@sallyport/aws/roots";
 import { openTable } from "@sallyport/aws/table";
+import { vaultClient } from "@sallyport/aws/vault";
 import type { AuditSink } from "@sallyport/core/ports";
 import { secret } from "@sallyport/core/secret";
+import { openCertificate, sourceOf } from "@sallyport/proxy/certificate";
 import { openFolderSink } from "@sallyport/proxy/folder";
 import { makeProxyId, openProxy, type ProxyParts } from "@sallyport/proxy/proxy";
 import { readSettings } from "@sallyport/proxy/settings";
-import { openTrust, readIdentity } from "@sallyport/proxy/trust";
 import { protocols } from "@sallyport/wire/protocols";
 
 const settings = readSettings(process.env);
@@ -57,7 +58,7 @@ const proxy = await openProxy({
   ...{ id, network, version: "bench", protocols, host, plainPorts, gatePort, healthPort, peerPort, peerAddress },
   ...{ store: openTable({ name: settings.table }), sink, clock, random, log, upstream },
   steady: { now: () => performance.now() },
-  trust: openTrust(await readIdentity(settings.certFile, settings.keyFile)),
+  trust: (await openCertificate({ source: sourceOf(settings.certificate, vaultClient), clock, log })).trust,
   digest: { sha256: (text) => createHash("sha256").update(text, "utf8").digest("hex") },
   cancelSecret: secret(randomBytes(32).toString("hex")),
 });

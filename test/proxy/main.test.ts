@@ -51,6 +51,9 @@ it.each([
   ["SALLYPORT_GATE_PORT", "70000"],
   ["SALLYPORT_AUDIT_BYTES", "12"],
   ["SALLYPORT_DRAIN_SECONDS", "soon"],
+  ["SALLYPORT_CERT_SECRET", "sallyport/proxy/certificate"],
+  ["SALLYPORT_CERT_FILE", undefined],
+  ["SALLYPORT_KEY_FILE", undefined],
 ])("names %s when it is %j", (name, value) => {
   expect(() => readSettings({ ...enough, [name]: value })).toThrow(name);
 });

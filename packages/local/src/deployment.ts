@@ -2,6 +2,7 @@
 // the table, the proxies' shared secret. And the keys with which functions and tasks then run.
 import { randomBytes, randomUUID } from "node:crypto";
 import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { CreateAliasCommand, CreateKeyCommand, KMSClient } from "@aws-sdk/client-kms";
 import { CreateSecretCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { kindNames } from "@sallyport/core/database";
 import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
@@ -10,6 +11,8 @@ import type { Account, Credentials } from "./account.ts";
 export const table = "sallyport";
 const prefix = "sallyport";
 export const cancelSecret = `${prefix}/proxy/cancel-key`;
+export const certSecret = `${prefix}/proxy/certificate`;
+export const rootKey = "alias/sallyport-root";
 
 /** What an AWS client needs to reach the account. */
 interface ClientSettings {
@@ -18,28 +21,47 @@ interface ClientSettings {
   readonly credentials: Credentials;
 }
 
-const deploymentOf = (account: Account): Deployment => ({
+const deploymentOf = (account: Account, rootKeyArn: string): Deployment => ({
   partition: "aws",
   account: account.id,
   region: account.region,
   tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
   discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
   secretPrefix: prefix,
+  rootKeyArn,
   assumable: [],
 });
+
+/** A signing key that never leaves KMS; answers its ARN. */
+const makeKey = async (settings: ClientSettings, alias: string): Promise<string> => {
+  const client = new KMSClient(settings);
+  try {
+    const made = await client.send(new CreateKeyCommand({ KeySpec: "ECC_NIST_P256", KeyUsage: "SIGN_VERIFY" }));
+    const { KeyId: TargetKeyId, Arn: arn = "" } = made.KeyMetadata ?? {};
+    await client.send(new CreateAliasCommand({ AliasName: alias, TargetKeyId }));
+    return arn;
+  } finally {
+    client.destroy();
+  }
+};
 
 /** Answers the keys of the operator, who may invoke bootstrap and nothing else. */
 export const deploy = async (
   account: Account,
   env: (credentials: Credentials) => ClientSettings,
 ): Promise<Credentials> => {
-  const deployment = deploymentOf(account);
-  for (const principal of principals)
-    account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
   const { credentials } = account.addUser({
     name: "deployer",
-    statements: [{ actions: ["dynamodb:CreateTable", "secretsmanager:CreateSecret"], resources: ["*"] }],
+    statements: [
+      {
+        actions: ["dynamodb:CreateTable", "secretsmanager:CreateSecret", "kms:CreateKey", "kms:CreateAlias"],
+        resources: ["*"],
+      },
+    ],
   });
+  const deployment = deploymentOf(account, await makeKey(env(credentials), rootKey));
+  for (const principal of principals)
+    account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
   const dynamodb = new DynamoDBClient(env(credentials));
   await dynamodb.send(
     new CreateTableCommand({

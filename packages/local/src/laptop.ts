@@ -8,7 +8,7 @@ import { type Account, type Credentials, openAccount } from "./account.ts";
 import { openBalancer } from "./balancer.ts";
 import { type Authority, createAuthority } from "./certificate.ts";
 import { type Databases, openDatabases } from "./databases.ts";
-import { cancelSecret, deploy, keysEnv, sessionOf, table } from "./deployment.ts";
+import { cancelSecret, certSecret, deploy, keysEnv, rootKey, sessionOf, table } from "./deployment.ts";
 import { type Endpoint, openEndpoint } from "./endpoint.ts";
 import { openFleet, type ProxyTask } from "./fleet.ts";
 import { type FunctionRuntime, openFunctions } from "./functions.ts";
@@ -25,6 +25,7 @@ export interface Laptop {
   readonly aws: Endpoint;
   readonly rds: Rds;
   readonly databases: Databases;
+  /** An authority that is not the deployment's own: the one behind a certificate of one's own, and behind impostors. */
   readonly authority: Authority;
   /** What stands for AWS's own authority: the databases' certificates are its. */
   readonly rdsAuthority: Authority;
@@ -49,7 +50,7 @@ export interface Laptop {
   close(): Promise<void>;
 }
 
-const functionNames = ["api", "bootstrap", "discover", "sweep"] as const;
+const functionNames = ["api", "bootstrap", "certify", "discover", "sweep"] as const;
 const minute = 60_000;
 const entryOf = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
 
@@ -58,6 +59,8 @@ export interface LaptopOptions {
   readonly ports?: { readonly api?: number; readonly postgres?: number; readonly gate?: number };
   /** Environment for every function, over the usual. */
   readonly functionEnv?: Readonly<Record<string, string>>;
+  /** The proxies show a certificate of one's own, from files, instead of the one that certify issues. */
+  readonly ownCertificate?: boolean;
 }
 
 /** Opens the whole; close() leaves nothing behind: no process, no port, no file. */
@@ -75,7 +78,7 @@ export const openLaptop = async (options: LaptopOptions = {}): Promise<Laptop> =
   }
 };
 
-/** The two certificate authorities (Sallyport's and the emulated RDS's), the proxies' certificate, and the files they are read from. */
+/** The authority of the emulated RDS, one of one's own with a certificate for the proxies, and the files they are read from. */
 const writeTrust = async (folder: string, now: number) => {
   const authority = await createAuthority({ now });
   const rdsAuthority = await createAuthority({ now, name: "Laptop RDS root" });
@@ -89,7 +92,6 @@ const writeTrust = async (folder: string, now: number) => {
     audit: join(folder, "audit"),
   };
   await mkdir(files.audit, { mode: 0o700 });
-  await writeFile(files.ca, certificate.ca);
   await writeFile(files.cert, certificate.cert);
   await writeFile(files.key, certificate.key, { mode: 0o600 });
   await writeFile(files.rdsCa, rdsAuthority.ca);
@@ -127,6 +129,7 @@ const assemble = async (
   undo(() => aws.close());
   const operator = await deploy(account, (credentials) => ({ endpoint: aws.url, region, credentials }));
 
+  const own = options.ownCertificate ?? false;
   const { authority, rdsAuthority, certificate, files } = await writeTrust(folder, now());
 
   const balancers = {
@@ -154,8 +157,12 @@ const assemble = async (
 
   const networks: Networks = {
     [defaultNetwork]: {
-      gate: { host: "localhost", port: balancers.gate.port, pins: [certificate.pin], ca: certificate.ca },
-      direct: { host: "localhost", ports: { postgres: balancers.postgres.port }, ca: certificate.ca },
+      gate: {
+        host: "localhost",
+        port: balancers.gate.port,
+        ...(own && { pins: [certificate.pin], ca: certificate.ca }),
+      },
+      direct: { host: "localhost", ports: { postgres: balancers.postgres.port }, ...(own && { ca: certificate.ca }) },
     },
   };
   const base = { AWS_REGION: region, AWS_ENDPOINT_URL: aws.url, SALLYPORT_TABLE: table };
@@ -173,7 +180,11 @@ const assemble = async (
         {
           entry: entryOf(`functions/${name}.ts`),
           arn: `arn:aws:lambda:${region}:${account.id}:function:${name}`,
-          env: { ...functionEnv, ...keysEnv(sessionOf(account, name)) },
+          env: {
+            ...functionEnv,
+            ...(name === "certify" && { SALLYPORT_ROOT_KEY: rootKey, SALLYPORT_CERT_SECRET: certSecret }),
+            ...keysEnv(sessionOf(account, name)),
+          },
           timeoutMs: 30_000,
         },
       ]),
@@ -181,11 +192,15 @@ const assemble = async (
   );
   const opened = runtime;
   undo(() => opened.close());
+  // as a deployment does before its first proxy starts
+  const { ca } = own ? certificate : ((await opened.invoke("certify", {})) as { ca: string });
+  await writeFile(files.ca, ca);
 
   const schedule = openSchedule(
     [
       { name: "discover", everyMs: 5 * minute },
       { name: "sweep", everyMs: minute },
+      { name: "certify", everyMs: 60 * minute },
     ],
     (name) => opened.invoke(name, {}),
     now(),
@@ -199,8 +214,9 @@ const assemble = async (
     env: {
       ...base,
       SALLYPORT_NETWORK: defaultNetwork,
-      SALLYPORT_CERT_FILE: files.cert,
-      SALLYPORT_KEY_FILE: files.key,
+      ...(own
+        ? { SALLYPORT_CERT_FILE: files.cert, SALLYPORT_KEY_FILE: files.key }
+        : { SALLYPORT_CERT_SECRET: certSecret }),
       SALLYPORT_LISTEN_HOST: "127.0.0.1",
       SALLYPORT_PEER_ADDRESS: "127.0.0.1",
       SALLYPORT_PLAIN_PORTS: '{"postgres":0}',

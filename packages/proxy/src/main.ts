@@ -10,12 +10,12 @@ import { openTable } from "@sallyport/aws/table";
 import { readSecret, vaultClient } from "@sallyport/aws/vault";
 import type { Clock, Random } from "@sallyport/core/ports";
 import { protocols } from "@sallyport/wire/protocols";
+import { openCertificate, sourceOf } from "./certificate.ts";
 import { openFolderSink } from "./folder.ts";
 import { describeError, type Log } from "./log.ts";
 import { makeProxyId, openProxy, type ProxyParts, type RunningProxy } from "./proxy.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { readTaskAddress } from "./task.ts";
-import { openTrust, readIdentity } from "./trust.ts";
 
 const version = "0.1.0";
 const clock: Clock = { now: Date.now };
@@ -33,8 +33,8 @@ const openLog = (proxy: string): Log => {
 };
 
 const start = async (id: string, settings: Settings, log: Log): Promise<RunningProxy> => {
-  const [identity, roots, cancelSecret] = await Promise.all([
-    readIdentity(settings.certFile, settings.keyFile),
+  const [certificate, roots, cancelSecret] = await Promise.all([
+    openCertificate({ source: sourceOf(settings.certificate, vaultClient), clock, log }),
     loadRoots(settings.caFile === undefined ? {} : { file: settings.caFile }),
     readSecret(vaultClient(), settings.cancelSecret),
   ]);
@@ -51,7 +51,8 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
   const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));
   const ports = { host, plainPorts, gatePort, healthPort, peerPort, peerAddress };
   const store = openTable({ name: settings.table });
-  const trust = openTrust(identity);
+  const { trust } = certificate;
+  setInterval(() => void certificate.refresh(), settings.certEveryMs).unref();
   const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream };
   return openProxy({ id, network, version, protocols, ...ports, ...world });
 };

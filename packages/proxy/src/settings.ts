@@ -19,12 +19,29 @@ const PlainPorts = z
   })
   .pipe(z.record(z.string(), Port));
 
+interface CertificateEnv {
+  readonly SALLYPORT_CERT_SECRET?: string | undefined;
+  readonly SALLYPORT_CERT_FILE?: string | undefined;
+  readonly SALLYPORT_KEY_FILE?: string | undefined;
+}
+type CertificatePlace = { readonly secret: string } | { readonly certFile: string; readonly keyFile: string };
+
+const certificateOf = (env: CertificateEnv): CertificatePlace | undefined => {
+  const { SALLYPORT_CERT_SECRET: secret, SALLYPORT_CERT_FILE: certFile, SALLYPORT_KEY_FILE: keyFile } = env;
+  if (secret !== undefined) return certFile === undefined && keyFile === undefined ? { secret } : undefined;
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
+};
+
 export const Settings = z
   .object({
     SALLYPORT_TABLE: z.string().min(1),
     SALLYPORT_NETWORK: z.string().min(1).default(defaultNetwork),
-    SALLYPORT_CERT_FILE: z.string().min(1),
-    SALLYPORT_KEY_FILE: z.string().min(1),
+    /** The name of the secret with the certificate that certify issues; or files of one's own. */
+    SALLYPORT_CERT_SECRET: z.string().min(1).optional(),
+    SALLYPORT_CERT_FILE: z.string().min(1).optional(),
+    SALLYPORT_KEY_FILE: z.string().min(1).optional(),
+    /** How often either is read again. */
+    SALLYPORT_CERT_SECONDS: z.coerce.number().min(1).max(3_600).default(60),
     SALLYPORT_LISTEN_HOST: z.string().min(1).default("::"),
     SALLYPORT_PLAIN_PORTS: PlainPorts,
     SALLYPORT_GATE_PORT: Port.default(7443),
@@ -51,11 +68,15 @@ export const Settings = z
     path: ["SALLYPORT_PEER_ADDRESS"],
     error: "is required outside ECS",
   })
+  .refine((env) => certificateOf(env), {
+    path: ["SALLYPORT_CERT_SECRET"],
+    error: "exactly one of this, and SALLYPORT_CERT_FILE with SALLYPORT_KEY_FILE",
+  })
   .transform((env) => ({
     table: env.SALLYPORT_TABLE,
     network: env.SALLYPORT_NETWORK,
-    certFile: env.SALLYPORT_CERT_FILE,
-    keyFile: env.SALLYPORT_KEY_FILE,
+    certificate: certificateOf(env) ?? { secret: "" },
+    certEveryMs: env.SALLYPORT_CERT_SECONDS * 1000,
     host: env.SALLYPORT_LISTEN_HOST,
     plainPorts: env.SALLYPORT_PLAIN_PORTS,
     gatePort: env.SALLYPORT_GATE_PORT,

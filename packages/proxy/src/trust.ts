@@ -1,7 +1,6 @@
 // The proxy's side of TLS, the only one: plain ports TLS 1.2 and later, the gate TLS 1.3 with its own ALPN. AES-GCM comes
 // first, nobody renegotiates, and a client that began with TLS must have said which protocol it means (ALPACA).
 import { constants } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContext, type SecureVersion, TLSSocket } from "node:tls";
 import { Failure } from "@sallyport/core/failure";
@@ -34,11 +33,6 @@ export interface Identity {
   readonly cert: string | Buffer;
   readonly key: string | Buffer;
 }
-
-export const readIdentity = async (certFile: string, keyFile: string): Promise<Identity> => {
-  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
-  return { cert, key };
-};
 
 const contextOf = (identity: Identity, minVersion: SecureVersion): SecureContext =>
   createSecureContext({
