@@ -4,6 +4,7 @@ import { type HttpFunction, serve } from "./http.ts";
 import { type Log, openLog } from "./log.ts";
 import { databaseVerbs } from "./routes/databases.ts";
 import { discoverVerbs } from "./routes/discover.ts";
+import { doctorVerbs } from "./routes/doctor.ts";
 import { explainVerbs } from "./routes/explain.ts";
 import { loginVerbs } from "./routes/login.ts";
 import { resourceVerbs } from "./routes/resources.ts";
@@ -19,6 +20,7 @@ const verbs = {
   ...explainVerbs,
   ...userVerbs,
   ...discoverVerbs,
+  ...doctorVerbs,
   ...resourceVerbs,
 };
 

@@ -9,13 +9,16 @@ import { Networks } from "@sallyport/core/network";
 import type { Clock, Digest, Random } from "@sallyport/core/ports";
 import type { PasswordDesk } from "@sallyport/identity/login";
 import * as z from "zod";
-import { type Discovery, openDiscovery } from "./invoke.ts";
+import { type Discovery, openDiscovery, openEnabling, openProbing } from "./invoke.ts";
 
 /** Everything the functions need of the world. */
 export interface World extends PasswordDesk {
   readonly networks: Networks;
   /** The discover function. */
   readonly discovery: Discovery;
+  /** The functions that switch IAM authentication on and look from inside the network, where the deployment has them. */
+  readonly enabling: ReturnType<typeof openEnabling>;
+  readonly probing: ReturnType<typeof openProbing>;
   /** Where this deployment's API is. */
   readonly api: string;
 }
@@ -37,6 +40,8 @@ const Settings = z.object({
   SALLYPORT_TABLE: z.string().min(1),
   SALLYPORT_NETWORKS: json.pipe(Networks).default({}),
   SALLYPORT_DISCOVER_FUNCTION: z.string().default(""),
+  SALLYPORT_ENABLE_FUNCTION: z.string().default(""),
+  SALLYPORT_PROBE_FUNCTION: z.string().default(""),
   SALLYPORT_API_URL: z.string().default(""),
 });
 
@@ -53,6 +58,8 @@ export const compose = (environment: Environment): World => {
     wait: (ms) => wait(ms),
     networks: settings.SALLYPORT_NETWORKS,
     discovery: openDiscovery(settings.SALLYPORT_DISCOVER_FUNCTION),
+    enabling: openEnabling(settings.SALLYPORT_ENABLE_FUNCTION),
+    probing: openProbing(settings.SALLYPORT_PROBE_FUNCTION),
     api: settings.SALLYPORT_API_URL,
   };
 };

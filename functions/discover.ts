@@ -12,8 +12,8 @@ const Event = z.union([Asked, Scheduled.transform(() => ({ dryRun: false }))]);
 
 export const openDiscover = (world: World, kinds: Kinds, log: Log): JobFunction =>
   openJob(world, log, Event, async ({ requestId }, { dryRun }) => {
-    const { store, clock, random } = world;
-    const runs = await discover({ store, kinds, clock, random, dryRun });
+    const { store, clock, random, enabling } = world;
+    const runs = await discover({ store, kinds, clock, random, dryRun, ...(enabling && { enable: enabling }) });
     for (const run of runs) {
       const { listing, complete, found, written, removed, warnings, error } = run;
       const facts = { requestId, dryRun, listing, complete, found, written, removed, warnings };

@@ -1,47 +1,83 @@
-// Starting the discover function and waiting for what it found, within the time that the API itself has.
+// Starting another function of ours and waiting for its answer, within the time that the one who asks has.
 import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
 import { type Output, routes } from "@sallyport/core/api";
+import { Enabled } from "@sallyport/core/enable";
 import { Failure } from "@sallyport/core/failure";
+import { Probed, type Probing } from "@sallyport/core/probe";
+import * as z from "zod";
 
 /** A run of discovery. @throws Failure `timeout` when it takes longer than a request may; `unavailable` */
 export type Discovery = (run: { readonly dryRun: boolean }) => Promise<Output<"discover">>;
 
-/** API Gateway gives up after 30 s. */
-const patience = 25_000;
-const hint = "see the log of the discover function";
-
-/** The function's answer as the API's. */
-const readRuns = (payload: Uint8Array | undefined): Output<"discover"> => {
-  try {
-    return routes.discover.output.parse(JSON.parse(new TextDecoder().decode(payload)));
-  } catch (cause) {
-    throw new Failure("unavailable", "discovery answered something else than its runs", { hint, cause });
-  }
-};
+interface Started<T> {
+  readonly name: string;
+  /** What it is called in messages. */
+  readonly title: string;
+  readonly answer: z.ZodType<T>;
+  readonly patience: number;
+  /** What to do when it takes longer. */
+  readonly late: string;
+}
 
 const isTimeout = (thrown: unknown): boolean =>
   thrown instanceof Error && ["TimeoutError", "AbortError"].includes(thrown.name);
 
-export const openDiscovery = (name: string): Discovery => {
+const openInvoke = <T>({ name, title, answer, patience, late }: Started<T>): ((event: object) => Promise<T>) => {
   // never sent twice: a second run beside the first helps nobody
   const client = new LambdaClient({
     maxAttempts: 1,
     requestHandler: { requestTimeout: patience, throwOnRequestTimeout: true },
   });
-  return async ({ dryRun }) => {
-    const Payload = new TextEncoder().encode(JSON.stringify({ dryRun }));
+  const hint = `see the log of the function ${name}`;
+  const read = (payload: Uint8Array | undefined): T => {
     try {
-      const answer = await client.send(new InvokeCommand({ FunctionName: name, Payload }));
-      if (answer.FunctionError !== undefined) throw new Failure("unavailable", "discovery failed", { hint });
-      return readRuns(answer.Payload);
+      return answer.parse(JSON.parse(new TextDecoder().decode(payload)));
+    } catch (cause) {
+      throw new Failure("unavailable", `${title} answered something else than it should`, { hint, cause });
+    }
+  };
+  return async (event) => {
+    const Payload = new TextEncoder().encode(JSON.stringify(event));
+    try {
+      const { FunctionError, Payload: payload } = await client.send(new InvokeCommand({ FunctionName: name, Payload }));
+      if (FunctionError !== undefined) throw new Failure("unavailable", `${title} failed`, { hint });
+      return read(payload);
     } catch (thrown) {
       if (thrown instanceof Failure) throw thrown;
       if (isTimeout(thrown))
-        throw new Failure("timeout", "discovery takes longer than a request may", {
-          hint: "it goes on by itself: look again with sally db ls",
-          cause: thrown,
-        });
-      throw new Failure("unavailable", "discovery can't be started", { hint, cause: thrown });
+        throw new Failure("timeout", `${title} takes longer than a request may`, { hint: late, cause: thrown });
+      throw new Failure("unavailable", `${title} can't be started`, { hint, cause: thrown });
     }
   };
 };
+
+/** API Gateway gives up after 30 s. */
+const patience = 25_000;
+
+export const openDiscovery = (name: string): Discovery =>
+  openInvoke({
+    name,
+    title: "discovery",
+    answer: routes.discover.output,
+    patience,
+    late: "it goes on by itself: look again with sally db ls",
+  });
+
+/** Has IAM authentication switched on; undefined where the deployment has no function that may. */
+export const openEnabling = (name: string): (() => Promise<readonly Enabled[]>) | undefined => {
+  if (name === "") return undefined;
+  const invoke = openInvoke({
+    name,
+    title: "switching IAM authentication on",
+    answer: z.object({ enabled: z.array(Enabled) }),
+    patience: 120_000,
+    late: "it goes on by itself: the next run tells",
+  });
+  return async () => (await invoke({})).enabled;
+};
+
+/** Looks from inside the network whether a database is reached; undefined where the deployment has no function that can. */
+export const openProbing = (name: string): ((event: Probing) => Promise<Probed>) | undefined =>
+  name === ""
+    ? undefined
+    : openInvoke({ name, title: "the probe", answer: Probed, patience, late: "try again in a moment" });

@@ -7,8 +7,8 @@ import { describeFailure, type Log } from "./log.ts";
 
 /** What the Lambda runtime calls. */
 export type JobFunction = (event: unknown, context: unknown) => Promise<unknown>;
-export interface Run {
-  readonly world: World;
+export interface Run<W = World> {
+  readonly world: W;
   readonly log: Log;
   /** Of the invocation: finds it in CloudTrail and in the log. */
   readonly requestId: string;
@@ -25,7 +25,12 @@ const requestIdOf = (context: unknown): string =>
   z.object({ awsRequestId: z.string().max(128) }).safeParse(context).data?.awsRequestId ?? "";
 
 export const openJob =
-  <E>(world: World, log: Log, event: z.ZodType<E>, run: (parts: Run, event: E) => Promise<unknown>): JobFunction =>
+  <E, W = World>(
+    world: W,
+    log: Log,
+    event: z.ZodType<E>,
+    run: (parts: Run<W>, event: E) => Promise<unknown>,
+  ): JobFunction =>
   async (given, context) => {
     const requestId = requestIdOf(context);
     try {

@@ -7,6 +7,7 @@ import { keys, toItem } from "@sallyport/core/family";
 import { keyChanges } from "@sallyport/core/login";
 import { type Principal, statementsFor } from "@sallyport/core/permission";
 import type { Change, Key, Store } from "@sallyport/core/ports";
+import type { Probed, Probing } from "@sallyport/core/probe";
 import type { Role } from "@sallyport/core/role";
 import type { ProxyTask } from "@sallyport/core/session";
 import type { User } from "@sallyport/core/user";
@@ -148,6 +149,7 @@ export const openWorld = () => {
   const waits: number[] = [];
   const logged: string[] = [];
   const runs: { dryRun: boolean }[] = [];
+  const probed: Probing[] = [];
   const line =
     (level: string) =>
     (message: string, facts = {}) =>
@@ -164,6 +166,11 @@ export const openWorld = () => {
         gate: { host: "gate.test", port: 7443, pins: ["sha256/pin"], ca: "CA" },
         direct: { host: "direct.test", ports: { postgres: 5432 }, ca: "CA" },
       },
+    },
+    enabling: undefined,
+    probing: async (event: Probing): Promise<Probed> => {
+      probed.push(event);
+      return { nodes: [{ address: "10.0.0.9", port: event.endpoint.port, result: "ok", tls: true }] };
     },
     discovery: async (run: { dryRun: boolean }) => {
       runs.push(run);
@@ -189,6 +196,8 @@ export const openWorld = () => {
     waits,
     logged,
     runs,
+    /** What the probe was asked. */
+    probed,
     log,
     worldOf,
     api,

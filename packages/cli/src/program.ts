@@ -1,6 +1,7 @@
 // The command line as a function: arguments and a context in, an exit status out. Every command is a file of commands/; every
 // failure ends here, on stderr, with the status that exit.ts gives it.
 import { Command, CommanderError } from "commander";
+import { configurePrintIam } from "./commands/configure-print-iam.ts";
 import { create } from "./commands/create.ts";
 import { dbConfig } from "./commands/db-config.ts";
 import { dbConnect } from "./commands/db-connect.ts";
@@ -10,6 +11,7 @@ import { dbLogin } from "./commands/db-login.ts";
 import { dbLogout } from "./commands/db-logout.ts";
 import { dbLs } from "./commands/db-ls.ts";
 import { discover } from "./commands/discover.ts";
+import { doctor } from "./commands/doctor.ts";
 import { get } from "./commands/get.ts";
 import { init } from "./commands/init.ts";
 import { lock } from "./commands/lock.ts";
@@ -58,6 +60,15 @@ const groups: readonly (Register | Group)[] = [
   rm,
   lock,
   discover,
+  doctor,
+  {
+    name: "configure",
+    description: "what has to be set up around Sallyport",
+    commands: [
+      (configure, context) =>
+        configurePrintIam(configure.command("aws").description("what has to be set up at AWS"), context),
+    ],
+  },
 ];
 
 const makeProgram = (context: Context): Command => {

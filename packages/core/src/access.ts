@@ -212,6 +212,16 @@ const mint = (
   return parts as Grant;
 };
 
+/** For the probe, which is handed a credential and lets nobody through: good for a minute, and with no option at all. */
+export const grantProbe = (user: string, name: string | undefined, now: number): Grant => {
+  const parts: Omit<Grant, typeof minted> = {
+    ...{ user: "probe", database: "", dbUser: user, dbName: name, roles: [], until: now + 60_000, idleFor: undefined },
+    ...{ maxConnections: 1, audit: "spooled", record: "statements", outage: "strict", bearer: undefined },
+    ...{ localFiles: false, scripts: false, ownAuth: false, replication: false },
+  };
+  return parts as Grant;
+};
+
 /** Teleport's words for false; every other word, a kind of key among them, asks for a second factor. */
 const noMfa = new Set(["", "no", "nope", "n", "false", "0", "off"]);
 const needsMfa = ({ require_session_mfa: wanted = false }: RoleOptions): boolean =>

@@ -138,6 +138,17 @@ export const RunLine = z.object({
 });
 export type RunLine = z.infer<typeof RunLine>;
 
+/** One thing that `doctor` looked at. */
+export const Finding = z.object({
+  /** `problem`: nobody gets through until it is mended. `warning`: look at it. */
+  level: z.enum(["ok", "warning", "problem"]),
+  /** The database, listing or network it is about. */
+  about: z.string(),
+  text: z.string(),
+  hint: z.string().optional(),
+});
+export type Finding = z.infer<typeof Finding>;
+
 /** `public`: no login. `user`: any active login. `admin`: holders of the built-in role. */
 export type RouteAccess = "public" | "user" | "admin";
 interface Route {
@@ -248,6 +259,13 @@ export const routes = {
     access: "admin",
     input: z.strictObject({ dryRun: z.boolean().optional() }),
     output: z.object({ runs: z.array(RunLine) }),
+  },
+  doctor: {
+    method: "POST",
+    path: "/v1/doctor",
+    access: "admin",
+    input: z.strictObject({ database: z.string().min(1).max(255).optional() }),
+    output: z.object({ findings: z.array(Finding) }),
   },
   listResources: {
     method: "GET",

@@ -5,10 +5,12 @@ import * as z from "zod";
 import type { RunLine } from "./api.ts";
 import { type Apply, openCatalog } from "./catalog.ts";
 import { type KindName, kinds as kindFacts, kindNames } from "./database.ts";
+import type { Enabled } from "./enable.ts";
+import { toFailure } from "./failure.ts";
 import { fromItem, keys, toItem, walk } from "./family.ts";
 import type { Kinds } from "./kind.ts";
 import { compileSelector } from "./label.ts";
-import { gather, type Wanted } from "./listing.ts";
+import { type Candidate, gather, type Seen, type Wanted } from "./listing.ts";
 import { Name, Region } from "./name.ts";
 import type { Clock, Random, Store } from "./ports.ts";
 
@@ -27,7 +29,13 @@ export const Matcher = z.strictObject({
     .string()
     .regex(/^arn:[a-z-]+:iam::\d{12}:role\/[\w+=,.@/-]+$/)
     .optional(),
-  external_id: z.string().min(2).max(1224).optional(),
+  // as STS takes them
+  external_id: z
+    .string()
+    .regex(/^[\w+=,.@:/-]{2,1224}$/)
+    .optional(),
+  /** Switch IAM authentication on where it is off; the deployment must have opted in too. */
+  enable_iam_auth: z.boolean().optional(),
 });
 export type Matcher = z.infer<typeof Matcher>;
 
@@ -66,6 +74,8 @@ export interface Discovery {
   readonly dryRun?: boolean;
   /** Who started it, for the audit. */
   readonly actor?: string;
+  /** Switches IAM authentication on where it is asked for; absent where the deployment did not opt in. @throws Failure */
+  readonly enable?: () => Promise<readonly Enabled[]>;
 }
 
 /** Names a listing: the key of its Run item, and what a database it found is `foundBy`. */
@@ -82,7 +92,7 @@ interface Asked {
 type Draft = { -readonly [Member in keyof Wanted]: Wanted[Member] };
 
 /** What all resources together ask for, one listing per kind, region and role. */
-const readAsked = async (store: Store): Promise<Asked> => {
+export const readAsked = async (store: Store): Promise<Asked> => {
   const wanted = new Map<string, Draft>();
   const broken: { listing: string; error: string }[] = [];
   const want = (kind: KindName, region: string, roleArn?: string, externalId?: string) => {
@@ -95,7 +105,7 @@ const readAsked = async (store: Store): Promise<Asked> => {
     }
     const assume =
       roleArn === undefined ? {} : { assume: { roleArn, ...(externalId !== undefined && { externalId }) } };
-    const fresh: Draft = { key, kind, region, ...assume, selectors: [], dynamic: [], warnings: [] };
+    const fresh: Draft = { key, kind, region, ...assume, selectors: [], enabling: [], dynamic: [], warnings: [] };
     wanted.set(key, fresh);
     return fresh;
   };
@@ -112,11 +122,12 @@ const readAsked = async (store: Store): Promise<Asked> => {
         ...matcher,
         selects: compileSelector(matcher.tags),
       }));
-      for (const { types, regions, assume_role_arn: role, external_id: externalId, selects } of matchers)
+      for (const { types, regions, assume_role_arn: role, external_id: externalId, selects, ...more } of matchers)
         for (const kind of types.flatMap(kindsOf))
           for (const region of regions) {
             const listing = want(kind, region, role, externalId);
             listing.selectors = [...listing.selectors, selects];
+            if (more.enable_iam_auth) listing.enabling = [...listing.enabling, selects];
           }
     });
   const dynamic = new Set<string>();
@@ -136,14 +147,55 @@ const readAsked = async (store: Store): Promise<Asked> => {
 
 const accountOf = ({ assume }: Wanted): string | undefined => assume?.roleArn.split(":")[4];
 
+/** Has IAM authentication switched on where it is asked for; what came of it stands with the database and in the run. */
+const switchOn = async ({ enable, dryRun }: Discovery, seen: readonly Seen[]): Promise<readonly Seen[]> => {
+  if (!seen.some(({ candidates }) => candidates.some((candidate) => candidate.enable))) return seen;
+  if (!enable || dryRun)
+    return annotate(seen, (database) => ({
+      warning: enable
+        ? `IAM authentication of ${database.arn} would be switched on`
+        : `IAM authentication of ${database.arn} is off, and the deployment has not opted in to switching it on`,
+    }));
+  const outcomes = await enable().catch((thrown: unknown) => toFailure(thrown).message);
+  if (typeof outcomes === "string")
+    return annotate(seen, ({ arn }) => ({ warning: `IAM authentication of ${arn} was not switched on: ${outcomes}` }));
+  const by = new Map(outcomes.map((outcome) => [outcome.resource, outcome]));
+  return annotate(seen, ({ arn, resourceId, foundBy }) => {
+    const { outcome, reason = "" } = by.get(resourceId) ?? by.get(foundBy) ?? {};
+    if (outcome === "asked") return { reason: "IAM authentication was off and is being switched on" };
+    const why = outcome === undefined ? "it was not asked for" : reason;
+    const text = `IAM authentication is off, and switching it on failed: ${why}`;
+    return { reason: text, warning: `${arn}: ${text}` };
+  });
+};
+
+/** Adds to each database that is to be switched on what there is to say. */
+const annotate = (
+  seen: readonly Seen[],
+  note: (database: Candidate["database"]) => { readonly reason?: string; readonly warning?: string },
+): readonly Seen[] =>
+  seen.map((listing) => {
+    const notes = listing.candidates.map(({ enable, database }) => (enable ? note(database) : {}));
+    const warnings = new Set(notes.flatMap(({ warning }) => warning ?? []));
+    return {
+      ...listing,
+      candidates: listing.candidates.map((candidate, at) => {
+        const reason = notes[at]?.reason;
+        return reason === undefined ? candidate : { ...candidate, database: { ...candidate.database, reason } };
+      }),
+      warnings: [...listing.warnings, ...warnings],
+    };
+  });
+
 /** Lists everything that is asked for and brings the table in line. @throws Failure only when the table can't be read at all */
 export const discover = async (job: Discovery): Promise<RunLine[]> => {
   const { store, kinds, clock } = job;
   const asked = await readAsked(store);
-  const [catalog, seen] = await Promise.all([
+  const [catalog, found] = await Promise.all([
     openCatalog(store),
     Promise.all(asked.wanted.map((wanted) => gather(kinds[wanted.kind], wanted))),
   ]);
+  const seen = await switchOn(job, found);
   const apply: Apply = { ...job, actor: job.actor ?? "discover", mayRemove: asked.broken.length === 0 };
   const lines = await catalog.bringInLine(seen, asked.dynamic, apply);
   for (const { listing, error } of asked.broken) {

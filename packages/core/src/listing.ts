@@ -15,6 +15,8 @@ export interface Wanted {
   readonly assume?: Assumed;
   /** Does an object with these tags count? Any one of them is enough. */
   readonly selectors: readonly ((tags: Labels) => boolean)[];
+  /** Those whose IAM authentication is to be switched on where it is off. */
+  readonly enabling: readonly ((tags: Labels) => boolean)[];
   /** Objects that count by their name, whatever their tags. */
   readonly dynamic: readonly DynamicDatabase[];
   readonly warnings: readonly string[];
@@ -26,6 +28,8 @@ export interface Candidate {
   readonly identity: string;
   readonly names: readonly string[];
   readonly database: Omit<Database, "name" | "endpoint"> & { readonly endpoint?: Endpoint };
+  /** Its IAM authentication is off, can be switched on, and a matcher asks for that. */
+  readonly enable?: true;
 }
 
 export interface Seen {
@@ -46,6 +50,10 @@ export const identityOf = ({
 }: Pick<Database, "origin" | "name" | "arn" | "labels">): string =>
   origin === "dynamic" ? `db ${name}` : `${arn} ${labels["endpoint-type"]}`;
 
+/** Is it of another account than the role that lists it? Then it is not that account's to show, whatever its tags (S-07). */
+export const foreignTo = ({ assume }: Pick<Wanted, "assume">, { account }: Pick<Sighting, "account">): boolean =>
+  assume !== undefined && assume.roleArn.split(":")[4] !== account;
+
 /** Never rejects: a listing that fails says so, with what it found until then. */
 export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
   const candidates: Candidate[] = [];
@@ -58,6 +66,10 @@ export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
       warnings.push(...page.warnings);
       if (page.incomplete) complete = false;
       for (const sighting of page.sightings) {
+        if (foreignTo(wanted, sighting)) {
+          warnings.push(`${sighting.arn} is not of the account that was asked: it is left out`);
+          continue;
+        }
         if (wanted.selectors.some((selects) => selects(sighting.tags))) {
           const { names, warnings: unnamed } = namesOf(kind.name, sighting);
           warnings.push(...unnamed);
@@ -91,7 +103,7 @@ const dynamicOf = (wanted: Wanted, sighting: Sighting, { name, labels, descripti
 };
 
 const candidateOf = (
-  { kind, key, assume }: Wanted,
+  { kind, key, assume, enabling }: Wanted,
   sighting: Sighting,
   given: {
     readonly origin: "cloud" | "dynamic";
@@ -103,9 +115,10 @@ const candidateOf = (
   const { origin, names, description = "" } = given;
   const labels = labelsOf(kind, sighting, origin, given.labels);
   const { protocol, status, reason, arn, partition, account, region, identifier, resourceId } = sighting;
-  const { signFor, vpcId, endpoint } = sighting;
+  const { signFor, vpcId, endpoint, iamOff, tags } = sighting;
   return {
     names,
+    ...(iamOff && enabling.some((selects) => selects(tags)) && { enable: true as const }),
     identity: identityOf({ origin, name: names[0] ?? "", arn, labels }),
     database: {
       kind,

@@ -27,6 +27,8 @@ export interface Deployment {
   readonly enableArn?: string;
   /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on; empty or absent: none. */
   readonly enabling?: readonly string[];
+  /** What proxies may log in to, `<resource id>/<database user>` with wildcards; absent: every database of the account. */
+  readonly scope?: readonly string[];
   /** The key of the root certificate, which nobody but certify may sign with. */
   readonly rootKeyArn?: string;
   /** Secrets of the proxies are named `<prefix>/proxy/…`. */
@@ -146,8 +148,8 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
 type KindStatements = Partial<Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>>>;
 
 // rds:Describe* take no resource below the account for a listing
-const rdsConnect = (d: Deployment): readonly Statement[] => [
-  { actions: ["rds-db:connect"], resources: [`arn:${d.partition}:rds-db:*:${d.account}:dbuser:*/*`] },
+const rdsConnect = ({ partition, account, scope = ["*/*"] }: Deployment): readonly Statement[] => [
+  { actions: ["rds-db:connect"], resources: scope.map((one) => `arn:${partition}:rds-db:*:${account}:dbuser:${one}`) },
 ];
 
 const rdsListing: Statement = {
@@ -184,17 +186,21 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
   },
 };
 
+/** What the role in another account needs that a matcher names: what discovery and the proxies do there. */
+export const statementsAbroad = (deployment: Deployment, kinds: readonly KindName[]): readonly Statement[] =>
+  distinct(
+    kinds.flatMap((kind) =>
+      (["discover", "enable", "proxy"] as const).flatMap((principal) => byKind[kind][principal]?.(deployment) ?? []),
+    ),
+  );
+
+const distinct = (all: readonly Statement[]): readonly Statement[] =>
+  all.filter((statement, at) => all.findIndex((other) => JSON.stringify(other) === JSON.stringify(statement)) === at);
+
 /** The statements of one principal for these kinds, without repeats. */
 export const statementsFor = (
   principal: Principal,
   deployment: Deployment,
   kinds: readonly KindName[],
-): readonly Statement[] => {
-  const all = [
-    ...plane[principal](deployment),
-    ...kinds.flatMap((kind) => byKind[kind][principal]?.(deployment) ?? []),
-  ];
-  return all.filter(
-    (statement, at) => all.findIndex((other) => JSON.stringify(other) === JSON.stringify(statement)) === at,
-  );
-};
+): readonly Statement[] =>
+  distinct([...plane[principal](deployment), ...kinds.flatMap((kind) => byKind[kind][principal]?.(deployment) ?? [])]);

@@ -1,0 +1,125 @@
+// Logs in to a database for real, from inside the network, with what it is handed; or looks whether it is reached at all. The
+// ways to dial, to TLS and to log in are the proxy's own. It has no AWS permission, keeps nothing and logs no password.
+import { lookup } from "node:dns/promises";
+import type { Duplex } from "node:stream";
+import { type Dialled, openUpstream } from "@sallyport/aws/dial";
+import { isRdsHost } from "@sallyport/aws/rds";
+import { loadRoots, type Roots } from "@sallyport/aws/roots";
+import { grantProbe } from "@sallyport/core/access";
+import type { Credential } from "@sallyport/core/credential";
+import { Failure, toFailure } from "@sallyport/core/failure";
+import { type Probed, type ProbedNode, Probing } from "@sallyport/core/probe";
+import { secret } from "@sallyport/core/secret";
+import { protocols } from "@sallyport/wire/protocols";
+import { clock, once } from "./compose.ts";
+import { type JobFunction, openJob } from "./job.ts";
+import { type Log, openLog } from "./log.ts";
+
+/** What the probe needs beside its event; all of it may be left out on AWS. */
+export interface ProbeParts {
+  readonly roots: () => Promise<Roots>;
+  /** CIDRs that may be dialled although no database on AWS is there. */
+  readonly allow?: readonly string[];
+  readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /** How long one address may take, in milliseconds. */
+  readonly within?: number;
+}
+
+type Event = ReturnType<typeof Probing.parse>;
+/** More addresses than any endpoint has. */
+const mostNodes = 16;
+const patience = 8_000;
+
+const lookUp = async (host: string): Promise<readonly string[]> =>
+  (await lookup(host, { all: true })).map(({ address }) => address);
+
+/** @throws Failure `invalid` for an endpoint that AWS gives to nobody (S-35) */
+const requireRds = ({ endpoint, partition, region }: Event): void => {
+  const odd = [endpoint.host, endpoint.verifyName].find((host) => !isRdsHost(host, { partition, region }));
+  if (odd !== undefined) throw new Failure("invalid", `${odd} is not an address of RDS in ${region}`);
+};
+
+/** Thrown where the way is long enough: TLS is there and nobody is to log in. */
+const farEnough = new Failure("ended", "nobody is to log in");
+
+const credentialOf = (event: Event): Credential | undefined =>
+  "password" in event
+    ? { as: "password", user: event.user, password: secret(event.password), methods: event.methods }
+    : undefined;
+
+/** One address, to its end: the socket is closed when this resolves, whatever happened. */
+const probeOne = async (event: Event, parts: ProbeParts, address: string, known: boolean): Promise<ProbedNode> => {
+  const { endpoint, database: name, region, vpcId, protocol } = event;
+  const { within = patience, resolve = lookUp, allow = [] } = parts;
+  const credential = credentialOf(event);
+  const dialled = openUpstream({
+    database: { name, endpoint, region, ...(vpcId !== undefined && { vpcId }) },
+    credential: async () => credential ?? Promise.reject(farEnough),
+    roots: await parts.roots(),
+    allow,
+    within,
+    resolve: known ? async () => [address] : resolve,
+  });
+  const sockets: Duplex[] = [];
+  let tls = false;
+  const upstream: Dialled = {
+    ...dialled,
+    tcp: async (at) => {
+      const made = await dialled.tcp(at);
+      sockets.push(made.socket);
+      return made;
+    },
+    secure: async (socket, alpn) => {
+      const secured = await dialled.secure(socket, alpn);
+      tls = true;
+      sockets.push(secured);
+      if (!credential) throw farEnough;
+      return secured;
+    },
+  };
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Failure("upstream_unreachable", `${name} does not finish the login`, { hint: "try again" })),
+    within * 2,
+  );
+  const node = { address, port: endpoint.port };
+  try {
+    const grant = grantProbe("user" in event ? event.user : "", "name" in event ? event.name : undefined, clock.now());
+    await Promise.race([protocols[protocol].login(upstream, grant), late]);
+    return { ...node, result: "ok", tls };
+  } catch (thrown) {
+    if (tls && !credential) return { ...node, result: "ok", tls };
+    const { code, message: reason, hint } = toFailure(thrown);
+    const result = code === "upstream_refused" && tls ? "refused" : "unreachable";
+    return { ...node, result, tls, code, reason, ...(hint !== undefined && { hint }) };
+  } finally {
+    clearTimeout(timer);
+    for (const socket of sockets) socket.destroy();
+  }
+};
+
+const probe = async (event: Event, parts: ProbeParts): Promise<Probed> => {
+  requireRds(event);
+  const { host } = event.endpoint;
+  const found = await (parts.resolve ?? lookUp)(host).catch(() => []);
+  const nodes = [...new Set(found)].slice(0, mostNodes);
+  if (nodes.length === 0) return { nodes: [await probeOne(event, parts, host, false)] };
+  return { nodes: await Promise.all(nodes.map((address) => probeOne(event, parts, address, true))) };
+};
+
+export const openProbe = (parts: ProbeParts, log: Log): JobFunction =>
+  openJob(parts, log, Probing, async ({ requestId }, event) => {
+    const probed = await probe(event, parts);
+    const { database, protocol, endpoint } = event;
+    for (const { address, result, tls, code } of probed.nodes)
+      log.info("probe", { requestId, database, protocol, host: endpoint.host, address, result, tls, code });
+    return probed;
+  });
+
+const opened = once(() => {
+  const { SALLYPORT_RDS_CA_FILE: file, SALLYPORT_UPSTREAM_ALLOW: allow = "" } = process.env;
+  const roots = once(() => loadRoots(file === undefined ? {} : { file }));
+  return openProbe({ roots, allow: allow.split(",").filter((part) => part.trim() !== "") }, openLog("probe"));
+});
+
+export const handler: JobFunction = (event, context) => opened()(event, context);

@@ -1,0 +1,7 @@
+// What is wrong with a deployment or one database, and what mends it. Where there is a probe, it is asked from inside the network.
+import { examine } from "@sallyport/core/doctor";
+import type { Verbs } from "../route.ts";
+
+export const doctorVerbs: Verbs<"doctor"> = {
+  doctor: async ({ world }, { database }) => ({ findings: await examine(world, database) }),
+};
