@@ -88,15 +88,16 @@ export const openRdsApi = ({ connection, roles }: World) => {
         return { items, Marker };
       }),
     /** Switches IAM authentication on, at once. A member's is its cluster's. */
-    async switchOn(listing: Listing, of: "cluster" | "instance", identifier: string): Promise<void> {
+    async switchOn(listing: Listing, of: "cluster" | "instance", { identifier, account, partition }: Sighting) {
       const change = { EnableIAMDatabaseAuthentication: true, ApplyImmediately: true };
       const action = of === "cluster" ? "rds:ModifyDBCluster" : "rds:ModifyDBInstance";
       const command = () =>
         of === "cluster"
           ? clientFor(listing).send(new ModifyDBClusterCommand({ ...change, DBClusterIdentifier: identifier }))
           : clientFor(listing).send(new ModifyDBInstanceCommand({ ...change, DBInstanceIdentifier: identifier }));
+      const object = `${of === "cluster" ? "cluster" : "db"}:${identifier}`;
       await command().catch((thrown: unknown) => {
-        throw worded(thrown, action, listing.region);
+        throw worded(thrown, action, listing.region, `arn:${partition}:rds:${listing.region}:${account}:${object}`);
       });
     },
   };
@@ -106,20 +107,20 @@ type RdsApi = ReturnType<typeof openRdsApi>;
 /** Whose setting it is tells the resource id: `cluster-…` or `db-…`. */
 export const enableOf =
   ({ switchOn }: RdsApi) =>
-  (listing: Listing, { identifier, resourceId }: Sighting): Promise<void> =>
-    switchOn(listing, resourceId.startsWith("cluster-") ? "cluster" : "instance", identifier);
+  (listing: Listing, sighting: Sighting): Promise<void> =>
+    switchOn(listing, sighting.resourceId.startsWith("cluster-") ? "cluster" : "instance", sighting);
 
 /** The service has no address in this region: there is nobody to ask. */
 const nowhere = "there is no RDS here";
 export const isNowhere = (thrown: unknown): boolean =>
   thrown instanceof Failure && thrown.details?.["nowhere"] === true;
 
-const worded = (thrown: unknown, action: string, region: string): Failure => {
+const worded = (thrown: unknown, action: string, region: string, resource = "*"): Failure => {
   if (thrown instanceof Failure) return thrown;
   const name = errorName(thrown);
   if (isAccessDenied(thrown))
     return new Failure("denied", `${action} is not allowed in ${region}`, {
-      hint: `add to the policy: ${JSON.stringify({ Effect: "Allow", Action: action, Resource: "*" })}`,
+      hint: `add to the policy: ${JSON.stringify({ Effect: "Allow", Action: action, Resource: resource })}`,
       cause: thrown,
     });
   if (name === "ENOTFOUND")
