@@ -58,6 +58,7 @@ const knownKeys = new RegExp(
     "aws:(principalarn|principalaccount|principaltag/.+|requesttag/.+|resourcetag/.+|tagkeys|sourceidentity|requestedregion|username|userid)",
     "sts:(externalid|rolesessionname|sourceidentity|transitivetagkeys)",
     "dynamodb:(leadingkeys|select|returnvalues)",
+    "s3:(if-none-match|objectcreationoperation|prefix)",
     "secretsmanager:(name|secretid|versionid|versionstage|resourcetag/.+)",
     "kms:(keyspec|keyusage|messagetype|requestalias|resourcealiases|signingalgorithm)",
   ].join("|")})$`,

@@ -9,6 +9,8 @@ const algorithm = "AWS4-HMAC-SHA256";
 const skewMs = 5 * 60_000;
 const tokenLifetimeMs = 15 * 60_000;
 const tokenSizeLimit = 16 * 1024;
+/** The body comes in chunks with a trailer that carries its checksum. */
+export const unsignedTrailer = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /** A request as it came off the wire: the target is the raw path and query, header names are lower-case. */
 export interface SignedRequest {
@@ -54,16 +56,13 @@ export function verifyRequest(of: {
     throw mismatch(`Signature expired: ${date} is now earlier than ${formatDate(now - skewMs)}.`);
   if (signedAt - now > skewMs)
     throw mismatch(`Signature not yet current: ${date} is still later than ${formatDate(now + skewMs)}.`);
-  const payloadHash = sha256(request.body);
-  const declared = only(request, "x-amz-content-sha256");
-  if (declared !== undefined && declared !== payloadHash)
-    throw mismatch("The value of x-amz-content-sha256 is not the hash of the body.");
+  const payloadHash = payloadHashOf(request, of.service);
   const key = keyOf(of.credentials, scope.accessKeyId, only(request, "x-amz-security-token"), now);
 
   const [path = "", query = ""] = splitOnce(request.target, "?");
   const canonical = [
     request.method,
-    canonicalPath(path),
+    of.service === "s3" ? objectPath(path) : canonicalPath(path),
     canonicalQuery(parseQuery(query)),
     ...names.map((name) => `${name}:${(only(request, name) ?? "").trim().replace(/ +/g, " ")}`),
     "",
@@ -229,6 +228,32 @@ function canonicalPath(path: string): string {
     throw incomplete("The path must be absolute and normalised.");
   }
   return segments.map(encode).join("/");
+}
+
+/** S3's: encoded once, and nothing in it is anything but a name. */
+function objectPath(path: string): string {
+  try {
+    return path
+      .split("/")
+      .map((segment) => encode(decodeURIComponent(segment)))
+      .join("/");
+  } catch {
+    throw incomplete("The path is not properly encoded.");
+  }
+}
+
+/** Only S3 takes bodies that the signature does not cover, and only by these names. The second's own checksum follows the body. */
+const uncovered: readonly string[] = ["UNSIGNED-PAYLOAD", unsignedTrailer];
+
+function payloadHashOf(request: SignedRequest, service: string): string {
+  const declared = only(request, "x-amz-content-sha256");
+  if (service === "s3" && declared === undefined)
+    throw new Refusal("InvalidRequest", "Missing required header for this request: x-amz-content-sha256", 400);
+  if (service === "s3" && declared !== undefined && uncovered.includes(declared)) return declared;
+  const hash = sha256(request.body);
+  if (declared !== undefined && declared !== hash)
+    throw mismatch("The value of x-amz-content-sha256 is not the hash of the body.");
+  return hash;
 }
 
 function parseQuery(query: string): readonly (readonly [string, string])[] {

@@ -45,7 +45,7 @@ export function awsQuery(model: Model): Codec {
           .replace(/<\/[\w.-]+>$/, `</${operation}Result>`);
       }
       const body = `<${operation}Response xmlns="${model.xmlNamespace}">${result}<ResponseMetadata><RequestId>${requestId}</RequestId></ResponseMetadata></${operation}Response>`;
-      return xml(200, body);
+      return xmlReply(200, body);
     },
 
     refuse(thrown, requestId) {
@@ -53,7 +53,7 @@ export function awsQuery(model: Model): Codec {
       const status = modelled?.status ?? thrown.status ?? 400;
       const code = modelled?.code ?? thrown.code;
       const error = `<Error><Type>${status < 500 ? "Sender" : "Receiver"}</Type><Code>${escapeXml(code)}</Code><Message>${escapeXml(thrown.message)}</Message></Error>`;
-      return xml(
+      return xmlReply(
         status,
         `<ErrorResponse xmlns="${model.xmlNamespace}">${error}<RequestId>${requestId}</RequestId></ErrorResponse>`,
       );
@@ -61,8 +61,8 @@ export function awsQuery(model: Model): Codec {
   };
 }
 
-const xml = (status: number, body: string): Reply => ({ status, headers: { "content-type": "text/xml" }, body });
-const escapeXml = (text: string): string => text.replace(/[<>&"']/g, (char) => `&#${char.charCodeAt(0)};`);
+export const xmlReply = (status: number, body: string): Reply => ({ status, headers: { "content-type": "text/xml" }, body });
+export const escapeXml = (text: string): string => text.replace(/[<>&"']/g, (char) => `&#${char.charCodeAt(0)};`);
 const formOf = (request: SignedRequest): URLSearchParams =>
   new URLSearchParams(Buffer.from(request.body).toString("utf8"));
 

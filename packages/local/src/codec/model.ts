@@ -19,7 +19,7 @@ export interface OperationModel {
 }
 
 export interface Model {
-  /** aws.protocols#awsQuery, #awsJson1_0, #awsJson1_1 or #restJson1 */
+  /** aws.protocols#awsQuery, #awsJson1_0, #awsJson1_1, #restJson1 or #restXml */
   readonly protocol: string;
   readonly version: string;
   readonly target: string;
