@@ -24,7 +24,7 @@ export const modes: readonly Mode[] = ["simple", "extended", "prepared"];
 export const queryName = (mode: Mode, clients: number): string =>
   `${mode}, ${clients} ${clients === 1 ? "client" : "clients"}`;
 
-const all = ["direct", "haproxy", "pgbouncer", "ours"];
+const all = ["direct", "haproxy", "pgbouncer", "relay", "ours"];
 const idleConnections = 200;
 const arrivals = 15;
 
@@ -34,7 +34,7 @@ export const openCells = (bench: Bench, of: { seconds: number; clients: readonly
   const queries = modes.flatMap((mode) =>
     of.clients.map((clients) => ({
       name: queryName(mode, clients),
-      ways: clients === 8 ? [...all, "unaudited"] : all,
+      ways: [...all, "unaudited"],
       measure: (way: Way) => measureQueries(bench, way, { mode, clients, seconds }),
     })),
   );

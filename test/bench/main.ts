@@ -10,9 +10,9 @@ import { prepareRows } from "./measure.ts";
 import { report, type Samples, writeBetweenMarks } from "./report.ts";
 import { type Bench, openBench } from "./server.ts";
 import { openBenchTable, type Table } from "./table.ts";
-import { openDirect, openHaproxy, openOurs, openPgbouncer, type Way } from "./way.ts";
+import { openDirect, openHaproxy, openOurs, openPgbouncer, openRelay, type Way } from "./way.ts";
 
-const everyWay = ["direct", "haproxy", "pgbouncer", "ours", "unaudited"] as const;
+const everyWay = ["direct", "haproxy", "pgbouncer", "relay", "ours", "unaudited"] as const;
 type WayName = (typeof everyWay)[number];
 const { values: options } = parseArgs({
   options: {
@@ -39,8 +39,9 @@ const openWays = async (bench: Bench, table: Table, undo: (() => Promise<unknown
     direct: async () => openDirect(bench),
     haproxy: () => openHaproxy(bench),
     pgbouncer: () => openPgbouncer(bench),
+    relay: () => openRelay(bench),
     ours: () => openOurs(bench, table, profiled),
-    unaudited: () => openOurs(bench, table, { name: "unaudited", audit: false }),
+    unaudited: () => openOurs(bench, table, { ...profiled, name: "unaudited", audit: false }),
   };
   const ways: Way[] = [];
   for (const name of everyWay.filter((one) => wanted.includes(one))) {

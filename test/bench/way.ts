@@ -24,6 +24,9 @@ export interface Way {
   close(): Promise<void>;
 }
 
+/** What the proxy is started with; anything said of it is true with these only. */
+const heapFlags = (): readonly string[] => process.env["BENCH_FLAGS"]?.split(" ") ?? ["--max-semi-space-size=8"];
+
 const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -151,6 +154,28 @@ log_disconnections = 0
   return { name: "pgbouncer", host: "127.0.0.1", port, password: account.password, asksForTls: true, ...started };
 };
 
+/** A relay of fifty lines: what is left to gain below it is Node's. */
+export const openRelay = async (bench: Bench, entry = "relay.ts"): Promise<Way> => {
+  const { files, caFile, host, port } = bench;
+  const task = await startTask({
+    entry: new URL(entry, import.meta.url).pathname,
+    flags: heapFlags(),
+    launcher: launcher("KILL"),
+    env: {
+      ...{ RELAY_CERT: files.cert, RELAY_KEY: files.key, RELAY_CA: caFile },
+      ...{ RELAY_HOST: host, RELAY_PORT: String(port) },
+    },
+  });
+  return {
+    name: "relay",
+    host: "127.0.0.1",
+    port: (task.ready["ports"] as { postgres: number }).postgres,
+    password: account.password,
+    pid: task.pid,
+    close: () => task.kill(),
+  };
+};
+
 export interface OursOptions {
   readonly name?: string;
   readonly audit?: boolean;
@@ -167,7 +192,7 @@ export const openOurs = async (bench: Bench, table: Table, options: OursOptions 
   const profiling = ["--cpu-prof", "--cpu-prof-interval=200", `--cpu-prof-dir=${profile}`];
   const task = await startTask({
     entry: new URL("proxy.ts", import.meta.url).pathname,
-    flags: [...flags, ...(profile === undefined ? [] : profiling)],
+    flags: [...flags, ...heapFlags(), ...(profile === undefined ? [] : profiling)],
     launcher: launcher("KILL"),
     env: {
       ...table.env,

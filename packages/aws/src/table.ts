@@ -1,23 +1,16 @@
 // The Store port on one DynamoDB table. Every read is strongly consistent; a condition that does not hold is `conflict`;
 // everything else that goes wrong is `unavailable`, soon: callers decide what an unreachable table means.
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import {
-  BatchGetCommand,
-  DeleteCommand,
-  DynamoDBDocumentClient,
-  GetCommand,
-  PutCommand,
-  QueryCommand,
-  TransactWriteCommand,
-  UpdateCommand,
-} from "@aws-sdk/lib-dynamodb";
 import { Failure } from "@sallyport/core/failure";
 import type { Change, Item, Key, Page, Store } from "@sallyport/core/ports";
+import { fromAttributes, toAttributes } from "./attribute.ts";
 import { attemptsOf, type Connection, clientOptions, errorName, isAccessDenied } from "./client.ts";
 import { requestOf } from "./condition.ts";
+import { type Call, type Json, openDynamodb } from "./dynamodb.ts";
 
 /** Both strings. */
 export const tableKey = { partition: "pk", sort: "sk", timeToLive: "ttl" } as const;
@@ -32,33 +25,44 @@ const mostTries = 8;
 export const tableClient = (connection: Connection = {}): DynamoDBClient =>
   new DynamoDBClient(clientOptions(connection));
 
+type Attributes = Readonly<Record<string, unknown>>;
+interface BatchAnswer {
+  readonly Responses?: Readonly<Record<string, readonly Attributes[]>>;
+  readonly UnprocessedKeys?: Readonly<Record<string, { readonly Keys?: readonly Attributes[] }>>;
+}
+interface QueryAnswer {
+  readonly Items?: readonly Attributes[];
+  readonly LastEvaluatedKey?: Attributes;
+}
+
+const itemOf = (attributes: unknown): Item => fromAttributes(attributes as Attributes) as Item;
+const keyOf = ({ pk, sk }: Key): Attributes => ({ pk: { S: pk }, sk: { S: sk } });
+
 export const openTable = ({ name, client = tableClient() }: { name: string; client?: DynamoDBClient }): Store => {
-  const documents = DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } });
+  const call = openDynamodb(client);
   const asking = <T>(ask: () => Promise<T>): Promise<T> =>
     retried(ask).catch((thrown) => Promise.reject(worded(thrown, name)));
 
   const getPart = async (keys: readonly Key[]): Promise<Map<string, Item>> => {
     const found = new Map<string, Item>();
-    let left: Key[] = [...new Map(keys.map(({ pk, sk }) => [textOf({ pk, sk }), { pk, sk }])).values()];
+    let left: readonly Attributes[] = [...new Map(keys.map((key) => [textOf(key), keyOf(key)])).values()];
     for (let attempt = 0; left.length > 0; attempt++) {
       // DynamoDB answers part of a batch when it is large or busy
       if (attempt === mostTries) throw new Failure("unavailable", `the table ${name} answers only part of a read`);
       if (attempt > 0) await backOff(attempt);
       const RequestItems = { [name]: { Keys: left, ConsistentRead: true } };
-      const { Responses, UnprocessedKeys } = await documents.send(new BatchGetCommand({ RequestItems }));
-      for (const item of Responses?.[name] ?? []) found.set(textOf(item as Item), item as Item);
-      left = (UnprocessedKeys?.[name]?.Keys ?? []) as Key[];
+      const { Responses, UnprocessedKeys }: BatchAnswer = await call("BatchGetItem", { RequestItems });
+      for (const item of (Responses?.[name] ?? []).map(itemOf)) found.set(textOf(item), item);
+      left = UnprocessedKeys?.[name]?.Keys ?? [];
     }
     return found;
   };
 
   return {
-    get: ({ pk, sk }) =>
+    get: (key) =>
       asking(async () => {
-        const { Item } = await documents.send(
-          new GetCommand({ TableName: name, Key: { pk, sk }, ConsistentRead: true }),
-        );
-        return Item as Item | undefined;
+        const { Item } = await call("GetItem", { TableName: name, Key: keyOf(key), ConsistentRead: true });
+        return Item === undefined ? undefined : itemOf(Item);
       }),
 
     getMany(keys) {
@@ -72,69 +76,75 @@ export const openTable = ({ name, client = tableClient() }: { name: string; clie
     list(pk, { prefix = "", after, limit } = {}) {
       return asking(async (): Promise<Page> => {
         const start = after === undefined ? undefined : { pk, sk: Buffer.from(after, "base64url").toString("utf8") };
-        const { Items = [], LastEvaluatedKey } = await documents.send(
-          new QueryCommand({
-            TableName: name,
-            ConsistentRead: true,
-            KeyConditionExpression: prefix === "" ? "pk = :pk" : "pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues: { ":pk": pk, ...(prefix !== "" && { ":prefix": prefix }) },
-            ...(limit !== undefined && { Limit: limit }),
-            ...(start && { ExclusiveStartKey: start }),
-          }),
-        );
-        const last = LastEvaluatedKey as Key | undefined;
-        return { items: Items as Item[], ...(last && { after: Buffer.from(last.sk, "utf8").toString("base64url") }) };
+        const { Items = [], LastEvaluatedKey }: QueryAnswer = await call("Query", {
+          TableName: name,
+          ConsistentRead: true,
+          KeyConditionExpression: prefix === "" ? "pk = :pk" : "pk = :pk AND begins_with(sk, :prefix)",
+          ExpressionAttributeValues: { ":pk": { S: pk }, ...(prefix !== "" && { ":prefix": { S: prefix } }) },
+          ...(limit !== undefined && { Limit: limit }),
+          ...(start && { ExclusiveStartKey: keyOf(start) }),
+        });
+        const last = LastEvaluatedKey && itemOf(LastEvaluatedKey);
+        return { items: Items.map(itemOf), ...(last && { after: Buffer.from(last.sk, "utf8").toString("base64url") }) };
       });
     },
 
-    write: (change) => asking(() => write(documents, name, change)),
+    write: (change) => asking(() => write(call, name, change)),
 
     transact(changes) {
       if (changes.length > mostItems) return Promise.reject(tooMany(changes.length));
+      const TransactItems = changes.map((change) => transactItem(change, name));
       return asking(async () => {
-        await documents.send(
-          new TransactWriteCommand({ TransactItems: changes.map((change) => transactItem(change, name)) }),
-        );
+        // sent again by the same token, it happens once
+        await call("TransactWriteItems", { TransactItems, ClientRequestToken: randomUUID() });
       });
     },
   };
 };
 
-const write = async (documents: DynamoDBDocumentClient, name: string, change: Change): Promise<Item | undefined> => {
+/** A request's part with its values as attributes. */
+const wired = (request: Json): Json => {
+  const { Item, Key, ExpressionAttributeValues: values, ...rest } = request as Readonly<Record<string, Json>>;
+  return {
+    ...rest,
+    ...(Item && { Item: toAttributes(Item) }),
+    ...(Key && { Key: toAttributes(Key) }),
+    ...(values && { ExpressionAttributeValues: toAttributes(values) }),
+  };
+};
+
+const write = async (call: Call, name: string, change: Change): Promise<Item | undefined> => {
   const { put, update, remove } = requestOf(change, name);
   if (put) {
+    const request = wired(put);
     try {
-      await documents.send(new PutCommand(put));
+      await call("PutItem", request);
     } catch (thrown) {
-      if (!(await wasOurs(documents, thrown, put))) throw thrown;
+      if (!(await wasOurs(call, thrown, name, request["Item"] as Attributes))) throw thrown;
     }
     return put.Item as Item;
   }
   if (remove) {
-    await documents.send(new DeleteCommand(remove));
+    await call("DeleteItem", wired(remove));
     return undefined;
   }
-  const { Attributes } = await documents.send(new UpdateCommand({ ...update, ReturnValues: "ALL_NEW" }));
-  return Attributes as Item | undefined;
+  const { Attributes } = await call("UpdateItem", { ...wired(update), ReturnValues: "ALL_NEW" });
+  return Attributes === undefined ? undefined : itemOf(Attributes);
 };
 
-/** A put whose answer was lost is sent again by the SDK and then meets what it wrote itself: that is success. */
-const wasOurs = async (
-  documents: DynamoDBDocumentClient,
-  thrown: unknown,
-  { TableName, Item }: { readonly TableName: string; readonly Item: Readonly<Record<string, unknown>> },
-): Promise<boolean> => {
+/** A put whose answer was lost is sent again and then meets what it wrote itself: that is success. */
+const wasOurs = async (call: Call, thrown: unknown, TableName: string, item: Attributes): Promise<boolean> => {
   if (!isConflict(thrown) || attemptsOf(thrown) < 2) return false;
-  const get = new GetCommand({ TableName, Key: { pk: Item["pk"], sk: Item["sk"] }, ConsistentRead: true });
-  const found = await documents.send(get).catch(() => undefined);
-  return isDeepStrictEqual(found?.Item, Item);
+  const Key = { pk: item["pk"], sk: item["sk"] };
+  const { Item } = await call("GetItem", { TableName, Key, ConsistentRead: true }).catch((): Json => ({}));
+  return Item !== undefined && isDeepStrictEqual(itemOf(Item), itemOf(item));
 };
 
-const transactItem = (change: Change, name: string) => {
+const transactItem = (change: Change, name: string): Json => {
   const { put, update, remove } = requestOf(change, name);
-  if (put) return { Put: put };
-  if (remove) return { Delete: remove };
-  return { Update: update };
+  if (put) return { Put: wired(put) };
+  if (remove) return { Delete: wired(remove) };
+  return { Update: wired(update) };
 };
 
 const reasonsOf = (thrown: unknown): readonly string[] =>
