@@ -81,7 +81,7 @@ const plain = checked(/^[\w.-]{1,64}$/, "a plain name");
 const readScope = (text: string): string => {
   const at = text.indexOf("/");
   const [resource, user] = at < 0 ? [text, "*"] : [text.slice(0, at), text.slice(at + 1)];
-  if (!/^((db|cluster)-[A-Za-z0-9]+|\*)$/.test(resource) || user === "" || /[\p{Cc}\s:]/u.test(user))
+  if (!/^((db|cluster)-[A-Za-z0-9]+|\*)$/.test(resource) || user === "" || /[\p{Cc}\s]/u.test(user))
     throw new InvalidArgumentError("Not a resource id such as db-ABC…, with /user where only one may log in.");
   return `${resource}/${user === "*" ? "*" : literal(user)}`;
 };
