@@ -103,8 +103,8 @@ describe("S-47 a connection URL", () => {
     ]);
   });
   it("says verify-full to whatever is not on this machine, and brackets IPv6", () => {
-    expect(connectionUrl(target({ host: "::1", tls: { caFile: "system" } }))).toBe(
-      "postgresql://reader@[::1]:5432/orders?sslmode=verify-full&sslrootcert=system",
+    expect(connectionUrl(target({ host: "::1", tls: { caFile: "/ca.pem" } }))).toBe(
+      "postgresql://reader@[::1]:5432/orders?sslmode=verify-full&sslrootcert=%2Fca.pem",
     );
     expect(connectionUrl(target())).toBe("postgresql://reader@127.0.0.1:5432/orders?sslmode=disable");
     expect(connectionUrl(target({ name: undefined }))).toBe("postgresql://reader@127.0.0.1:5432/?sslmode=disable");

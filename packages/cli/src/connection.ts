@@ -11,7 +11,7 @@ export interface Target {
   readonly user: string;
   readonly name: string | undefined;
   readonly password?: Secret;
-  /** The file of the CA to verify against; `system` for the machine's own roots. */
+  /** The file of the CA to verify against. */
   readonly tls?: { readonly caFile: string };
 }
 
@@ -43,7 +43,8 @@ const wordings = {
       PGDATABASE: target.name ?? target.user,
       PGPASSWORD: target.password?.reveal() ?? anyPassword,
       ...(target.tls
-        ? { PGSSLMODE: "verify-full", PGSSLROOTCERT: target.tls.caFile }
+        ? // a token is sent as a password inside verified TLS, which a demand for SCRAM would refuse
+          { PGSSLMODE: "verify-full", PGSSLROOTCERT: target.tls.caFile, PGCHANNELBINDING: "disable" }
         : { PGSSLMODE: "disable", PGGSSENCMODE: "disable" }),
     }),
     cleared: [

@@ -1,5 +1,6 @@
 // Logins to databases without a tunnel: bearer tokens kept until they expire or are given back, and what a stock client is given
 // to connect with. Several may be alive for one database; the newest is the one that counts.
+import { getCACertificates } from "node:tls";
 import type { ConnectAnswer } from "@sallyport/core/api";
 import { protocolNames } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
@@ -34,8 +35,8 @@ export const openLogins = (context: Pick<Context, "configDir">): Drawer<DirectLo
     token: login.token.reveal(),
   }));
 
-/** libpq 16 and later take this for the machine's own roots. */
-const systemRoots = "system";
+/** The roots that the tunnel goes by where the certificate is a public one: as a file, which every client and version takes. */
+const publicRoots = (): string => getCACertificates("default").join("\n");
 
 /** Keeps what the API issued. @throws Failure `unsupported` where the plain port is not offered */
 export const keepLogin = (context: Context, server: string, asked: string, answer: ConnectAnswer): DirectLogin => {
@@ -59,7 +60,7 @@ export const keepLogin = (context: Context, server: string, asked: string, answe
     issuedAt: context.clock.now(),
     expiresAt: answer.expiresAt,
     ...(answer.logins === undefined ? {} : { logins: answer.logins }),
-    caFile: direct.ca === undefined ? systemRoots : keepCa(context.configDir, direct.ca),
+    caFile: keepCa(context.configDir, direct.ca ?? publicRoots()),
   };
   openLogins(context).put(login.id, login);
   return login;

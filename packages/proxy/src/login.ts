@@ -9,6 +9,7 @@ import type { Clock, Random } from "@sallyport/core/ports";
 import type { Asked, Client, End, Gate, Protocol, Server, Upstream } from "@sallyport/wire/protocol";
 import type { Admissions, Means } from "./admission.ts";
 import { requireSame } from "./admission.ts";
+import type { Allowance } from "./allowance.ts";
 import type { Cancels } from "./cancel.ts";
 import { openDeadline, until, within } from "./deadline.ts";
 import type { Ledger } from "./ledger.ts";
@@ -51,6 +52,8 @@ export interface LoginParts {
   /** Never jumps. */
   readonly steady: Clock;
   readonly log: Log;
+  /** What is told of visitors who did not come in, per address. */
+  readonly denials: Allowance;
   /** The database's side of the door, for this decision. */
   upstream(database: Database, grant: Grant): Upstream;
   /** Until a client is logged in here, and from there until it is at the database. */
@@ -248,7 +251,11 @@ export const openLogin = (parts: LoginParts): Login => {
     try {
       const opened = entered && { ...entered, upstream: upstreamOf(entered.session) };
       const arrival = await until(protocol.accept(socket, gateFor(deadline, opened)), stop);
-      if ("probe" in arrival) return;
+      if ("probe" in arrival) {
+        if (arrival.note !== undefined && parts.denials.take(visit.address))
+          log.info("login.left", { client: visit.client, note: arrival.note });
+        return;
+      }
       client = arrival.client;
       if ("cancel" in arrival) {
         deadline.stop();

@@ -114,7 +114,7 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
-  const login = openLogin({ admissions, ledger, cancels, trust, random, steady, log, upstream, limits });
+  const login = openLogin({ admissions, denials, ledger, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
   return { snapshot, sessions, ledger, watch, cancels, login, gate };
 };

@@ -44,7 +44,8 @@ export type Arrival<C extends Client = Client, W = unknown> =
   | { readonly ask: Asked; readonly client: C; readonly wanted: W }
   | { readonly cancel: CancelKey; readonly client: C }
   /** A monitor or health check that came and went without asking to log in. */
-  | { readonly probe: true };
+  /** Somebody looked and left; `note` says at what, where that may help an operator. */
+  | { readonly probe: true; readonly note?: string };
 
 /** The client's side of the door. */
 export interface Gate {

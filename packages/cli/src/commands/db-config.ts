@@ -3,6 +3,7 @@ import { protocols } from "@sallyport/core/database";
 import type { Command } from "commander";
 import { connectionUrl } from "../connection.ts";
 import type { Context } from "../context.ts";
+import { noteDemands } from "../demand.ts";
 import { requireLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { requireProfile } from "../profile.ts";
@@ -13,6 +14,7 @@ import { describeExpiry } from "../when.ts";
 const act = (context: Context, database: string | undefined, format: Format): void => {
   const login = requireLogin(context, requireProfile(context).server, database);
   if (format === "cmd") {
+    noteDemands(context, login.protocol, login.database);
     say(context, commandLine([protocols[login.protocol].programs[0], connectionUrl(targetOf(login))]));
     return;
   }

@@ -3,6 +3,7 @@ import { protocols } from "@sallyport/core/database";
 import type { Command } from "commander";
 import { connectionUrl } from "../connection.ts";
 import type { Context } from "../context.ts";
+import { noteDemands } from "../demand.ts";
 import { keepLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { type WishOptions, withWish } from "../option.ts";
@@ -20,6 +21,7 @@ const act = async (context: Context, database: string, options: Options): Promis
   const login = keepLogin(context, server, database, answer);
   const target = targetOf(login);
   const url = connectionUrl(target);
+  noteDemands(context, login.protocol, login.database);
   if (options.format === "cmd") {
     say(context, commandLine([protocols[login.protocol].programs[0], url]));
     return;

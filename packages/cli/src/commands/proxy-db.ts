@@ -4,6 +4,7 @@ import { protocols } from "@sallyport/core/database";
 import type { Command } from "commander";
 import { connectionUrl, otherUrls } from "../connection.ts";
 import { awaitSignal, type Context } from "../context.ts";
+import { noteDemands } from "../demand.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { readPort, type WishOptions, withWish } from "../option.ts";
 import { type Keeper, keepPass } from "../pass.ts";
@@ -28,6 +29,7 @@ const announce = (context: Context, keeper: Keeper, tunnel: Tunnel, format: Form
     // in one piece: whoever waits for the URL then has all of it
     say(context, [head, ...urls, command].join("\n  "));
     note(context, "any password will do, or none; Ctrl-C ends it");
+    noteDemands(context, target.protocol, database);
   });
 };
 

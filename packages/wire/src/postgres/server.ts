@@ -51,6 +51,10 @@ const takeStartup = async (socket: Socket): Promise<Buffer | undefined> => {
   return Buffer.concat([head, await take(socket, length - 4, patience)]);
 };
 
+/** libpq says nothing to the server when it may not answer with a plain password: channel_binding=require, require_auth. */
+const leftAtToken =
+  "the client left when asked for its token: it may be asking its user, or demand SCRAM, which a token can't do (channel_binding=require): use the tunnel";
+
 /** The token, sent as a password; undefined when the client left to ask its user for one, as psql does. */
 const takePassword = async (socket: Socket): Promise<string | undefined> => {
   socket.write(AuthenticationCleartextPassword);
@@ -94,7 +98,9 @@ const arrive = async (socket: Socket, startup: Startup, gate: Gate): Promise<Pos
   const client = { socket, minor: startup.minor };
   if (gate.arrived) return { ask: asked, client, wanted };
   const password = await takePassword(socket);
-  return password === undefined ? { probe: true } : { ask: { ...asked, token: secret(password) }, client, wanted };
+  return password === undefined
+    ? { probe: true, note: leftAtToken }
+    : { ask: { ...asked, token: secret(password) }, client, wanted };
 };
 
 /** How far a connection has come; `speakable`: an ErrorResponse would be understood. */

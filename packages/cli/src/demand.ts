@@ -1,0 +1,22 @@
+// A client may demand more of a login than a token can do: SCRAM with channel binding proves that both ends know one password,
+// and of a token the table keeps only a hash. libpq then refuses by itself, and tells neither server nor user what to do
+// about it: so it is said here, before. TLS verified in full is what keeps anybody from standing in between.
+import type { ProtocolName } from "@sallyport/core/database";
+import type { Context } from "./context.ts";
+import { note } from "./terminal.ts";
+
+/** Settings in the environment with which the protocol's own programs would refuse. */
+const demands: Partial<Readonly<Record<ProtocolName, (env: Readonly<NodeJS.ProcessEnv>) => readonly string[]>>> = {
+  postgres: (env) => [
+    ...(env["PGCHANNELBINDING"] === "require" ? ["PGCHANNELBINDING=require"] : []),
+    ...(/scram|md5/.test(env["PGREQUIREAUTH"] ?? "") ? [`PGREQUIREAUTH=${env["PGREQUIREAUTH"]}`] : []),
+  ],
+};
+
+/** A line on stderr when what is printed would not work in this shell. */
+export const noteDemands = (context: Context, protocol: ProtocolName, database: string): void => {
+  const found = demands[protocol]?.(context.env) ?? [];
+  if (found.length === 0) return;
+  note(context, `${found.join(" and ")} in your environment makes clients refuse: a token can't do SCRAM`);
+  note(context, `hint: use the tunnel, which clears it for the program it starts: sally db connect ${database}`);
+};
