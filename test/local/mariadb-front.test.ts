@@ -24,7 +24,7 @@ test("the grants in the database decide what an IAM user may do, and whether the
   await server.sql("", "alter user ada account unlock");
   await server.sql("", "create user later@'%' identified by 'x'");
   await expect(login(to, { user: "later" })).rejects.toMatchObject({ errno: 1045 });
-  await server.sql("", `alter user later@'%' identified via ed25519 using '${server.signer.publicKey}'`);
+  await server.sql("", `alter user later@'%' identified via ed25519 using '${server.iamKey}'`);
   await login(to, { user: "later", database: "" });
 });
 

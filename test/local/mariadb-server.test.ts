@@ -64,7 +64,7 @@ test("a password user gets in over verified TLS, and is that user inside", async
 test("an IAM user has the front's key and no password", async () => {
   await server.addUser("ada", { iam: true });
   expect(await server.sql("", "select plugin, authentication_string from mysql.user where user = 'ada'")).toEqual([
-    ["ed25519", server.signer.publicKey],
+    ["ed25519", server.iamKey],
   ]);
   await expect(runStatement(server.socket, { user: "ada", password: secret("") }, "", "select 1")).rejects.toThrow(
     "mariadb",

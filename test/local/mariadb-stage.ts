@@ -4,7 +4,7 @@ import { secret } from "@sallyport/core/secret";
 import { type Certificate, createAuthority } from "@sallyport/local/certificate";
 import type { Ask, FrontOptions } from "@sallyport/local/front";
 import { haveBinaries, howToInstall } from "@sallyport/local/mariadb/binaries";
-import { type Front, startFront } from "@sallyport/local/mariadb/front";
+import type { Front } from "@sallyport/local/mariadb/front";
 import { type MariaDb, startMariaDb } from "@sallyport/local/mariadb/server";
 import mysql from "mysql2/promise";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
@@ -37,13 +37,12 @@ afterEach(async () => {
 });
 afterAll(() => server?.stop());
 
-export const front = async (options: Partial<FrontOptions> = {}): Promise<Front> => {
+export const front = async (options: Partial<Omit<FrontOptions, "upstream">> = {}): Promise<Front> => {
   const check = (ask: Ask): boolean => {
     asked.push(ask);
     return ask.password.reveal() === token;
   };
-  const { socket: upstream, signer } = server;
-  const started = await startFront({ upstream, signer, identity: certificate, check, ...options });
+  const started = await server.front({ identity: certificate, check, ...options });
   fronts.push(started);
   return started;
 };

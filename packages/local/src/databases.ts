@@ -4,22 +4,31 @@
 import type { DBCluster, DBInstance } from "@aws-sdk/client-rds";
 import { type Account, keysOf } from "./account.ts";
 import type { Authority } from "./certificate.ts";
-import type { Ask } from "./front.ts";
+import type { Ask, Front, FrontOptions } from "./front.ts";
 import { type Hosts, writeHosts } from "./hosts.ts";
-import { type Front, startFront } from "./postgres/front.ts";
-import type { Postgres } from "./postgres/server.ts";
 import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";
 import type { Rds } from "./services/rds.ts";
 import { verifyToken } from "./signature.ts";
 
+/** What is the same for every protocol. */
+type AnyFront = Omit<Front, "misbehave">;
+
+/** A database server that can be put behind a front: postgres/server.ts, mariadb/server.ts. The engine that RDS shows is the spec's to say. */
+export interface Server<F extends AnyFront> {
+  front(options: Omit<FrontOptions, "upstream">): Promise<F>;
+}
+
 export interface Databases {
   /** An instance on this server. Its port is the front's. */
-  addInstance(spec: InstanceSpec, server: Postgres): Promise<{ readonly record: DBInstance; readonly front: Front }>;
+  addInstance<F extends AnyFront>(
+    spec: InstanceSpec,
+    server: Server<F>,
+  ): Promise<{ readonly record: DBInstance; readonly front: F }>;
   /** An Aurora cluster: the first server is the writer, the reader endpoint alternates between the others. */
-  addCluster(
+  addCluster<F extends AnyFront>(
     spec: ClusterSpec,
-    servers: readonly Postgres[],
-  ): Promise<{ readonly record: DBCluster; readonly fronts: readonly Front[] }>;
+    servers: readonly Server<F>[],
+  ): Promise<{ readonly record: DBCluster; readonly fronts: readonly F[] }>;
   close(): Promise<void>;
 }
 
@@ -42,7 +51,7 @@ export const openDatabases = (place: Place): Databases => {
   const { account, region, rds } = place;
   const where = { accountId: account.id, region };
   const next = addresses();
-  const fronts: Front[] = [];
+  const fronts: AnyFront[] = [];
   const hosts = new Map<string, readonly string[]>();
 
   const name = (entries: Hosts): void => {
@@ -72,14 +81,13 @@ export const openDatabases = (place: Place): Databases => {
     }
   };
 
-  const open = async (
-    server: Postgres,
+  const open = async <F extends AnyFront>(
+    server: Server<F>,
     known: () => { names: readonly string[]; resourceId: string },
     names: readonly string[],
     port?: number,
   ) => {
-    const front = await startFront({
-      upstream: server.socket,
+    const front = await server.front({
       identity: await place.authority.issue(names),
       check: (ask) => check(ask, known().names, known().resourceId),
       host: next.next().value,
@@ -100,12 +108,12 @@ export const openDatabases = (place: Place): Databases => {
       return { record: { ...draft, Endpoint: { ...draft.Endpoint, Port: front.port } }, front };
     },
 
-    async addCluster(spec, servers) {
+    async addCluster<F extends AnyFront>(spec: ClusterSpec, servers: readonly Server<F>[]) {
       const draft = rds.addCluster(where, spec);
       const [primary = "", reader = ""] = [draft.Endpoint, draft.ReaderEndpoint];
       const names = [primary, reader];
       const known = { names, resourceId: draft.DbClusterResourceId ?? "" };
-      const members: Front[] = [];
+      const members: F[] = [];
       for (const server of servers) members.push(await open(server, () => known, names, members[0]?.port));
       const [writer, ...readers] = members.map((front) => front.host);
       name({ [primary]: writer === undefined ? [] : [writer], [reader]: readers });

@@ -11,10 +11,12 @@ import { join } from "node:path";
 import { Failure } from "@sallyport/core/failure";
 import { type Secret, secret } from "@sallyport/core/secret";
 import type { Certificate } from "../certificate.ts";
+import type { FrontOptions } from "../front.ts";
 import { launcher } from "../launcher.ts";
 import { type Account, type Binaries, findBinaries } from "./binaries.ts";
+import { type Front, startFront } from "./front.ts";
 import { freePort } from "./port.ts";
-import { createSigner, type Signer } from "./signer.ts";
+import { createSigner } from "./signer.ts";
 import { type Row, runStatement } from "./statement.ts";
 
 const superuser = "rdsadmin";
@@ -47,8 +49,8 @@ export interface MariaDb {
   readonly pid: number;
   /** The TLS port on 127.0.0.1, 0 where none was asked for. */
   readonly port: number;
-  /** Answers the server's challenge for every IAM user. For the front alone. */
-  readonly signer: Signer;
+  /** With which the front answers for IAM users, as `IDENTIFIED VIA ed25519 USING` takes it. */
+  readonly iamKey: string;
   /** A user that may log in from anywhere: with an IAM token, or with a password. */
   addUser(name: string, how: { readonly iam: true } | { readonly password: Secret }): Promise<void>;
   addDatabase(name: string): Promise<void>;
@@ -56,6 +58,8 @@ export interface MariaDb {
   sql(database: string, text: string): Promise<readonly Row[]>;
   /** What the server wrote to its own log. */
   log(): string;
+  /** Stands before it in place of RDS. */
+  front(options: Omit<FrontOptions, "upstream">): Promise<Front>;
   stop(): Promise<void>;
 }
 
@@ -206,9 +210,10 @@ export const startMariaDb = async (options: MariaDbOptions = {}): Promise<MariaD
     version: binaries.version,
     pid: started.child.pid ?? 0,
     port: started.port,
-    signer,
+    iamKey: signer.publicKey,
     sql,
     log: () => log,
+    front: (asked) => startFront({ ...asked, upstream: socket, signer }),
     stop,
     addUser: async (name, how) => {
       const method =

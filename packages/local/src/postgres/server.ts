@@ -7,8 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "@sallyport/core/failure";
 import type { Secret } from "@sallyport/core/secret";
+import type { FrontOptions } from "../front.ts";
 import { launcher } from "../launcher.ts";
 import { type Binaries, type Build, openBinaries } from "./binaries.ts";
+import { type Front, startFront } from "./front.ts";
 import { type Row, runStatement } from "./statement.ts";
 
 const superuser = "rdsadmin";
@@ -40,6 +42,8 @@ export interface Postgres {
   sql(database: string, text: string): Promise<readonly Row[]>;
   /** What the server wrote to its own log; with the setting log_statement every statement it got. */
   log(): string;
+  /** Stands before it in place of RDS. */
+  front(options: Omit<FrontOptions, "upstream">): Promise<Front>;
   stop(): Promise<void>;
 }
 
@@ -144,6 +148,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
     pid: child.pid ?? 0,
     sql,
     log: () => log,
+    front: (options) => startFront({ ...options, upstream: socket }),
     stop,
     addUser: async (name, how) => {
       const login = "iam" in how ? "login in role rds_iam" : `login password ${quoteText(how.password.reveal())}`;
