@@ -1,4 +1,4 @@
-// Every static check at once (`npm run check`): types, format and lint, promises, dead code, architecture.
+// Every static check at once (`npm run check`): types, format and lint, promises, dead code, the API's document, architecture.
 // Prints one line a check and the output of those that failed; exits 1 if any did.
 import { spawn } from "node:child_process";
 import { delimiter, resolve } from "node:path";
@@ -13,6 +13,7 @@ const checks: Record<string, readonly [command: string, ...args: string[]]> = {
   lint: ["biome", "ci", "--colors=off", "."],
   promises: ["oxlint", "--type-aware", "--tsconfig", "tsconfig.json", "-c", ".oxlintrc.json"],
   unused: ["knip", "--no-progress"],
+  contract: ["node", "tools/openapi.ts", "--check"],
   architecture: ["vitest", "run", "--project", "unit", "test/architecture.test.ts"],
 };
 
