@@ -99,18 +99,24 @@ describe("the table and the fake", () => {
   }, 30_000);
 });
 
+interface Answer {
+  readonly status: number;
+  readonly body: object | string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** A DynamoDB that passes requests on and does as told with the answers. */
 const between = async (
-  decide: (target: string, count: number) => "pass" | "lose" | { status: number; body: object },
+  decide: (target: string, count: number, headers: IncomingMessage["headers"]) => "pass" | "lose" | Answer,
 ) => {
   let count = 0;
   const answer = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-    const verdict = decide(String(incoming.headers["x-amz-target"]).split(".")[1] ?? "", ++count);
+    const verdict = decide(String(incoming.headers["x-amz-target"]).split(".")[1] ?? "", ++count, incoming.headers);
     if (typeof verdict === "object") {
-      outgoing.writeHead(verdict.status, { "content-type": "application/x-amz-json-1.0" });
-      outgoing.end(JSON.stringify(verdict.body));
+      outgoing.writeHead(verdict.status, { "content-type": "application/x-amz-json-1.0", ...verdict.headers });
+      outgoing.end(typeof verdict.body === "string" ? verdict.body : JSON.stringify(verdict.body));
       return;
     }
     const headers = Object.fromEntries(
@@ -160,6 +166,32 @@ describe("the table under faults", () => {
     const change = { update: key("once"), add: { n: 1 } };
     await front.store.transact([change, { put: { ...key("beside"), v: 1 } }]);
     expect((await front.store.get(key("once")))?.["n"]).toBe(1);
+  });
+
+  it("an answer that is none never says that there is no such item", async () => {
+    await openTable({ name, client }).write({ put: { ...key("there"), v: 1 } });
+    await using once = await between((_, count) => (count === 1 ? { status: 200, body: '{"Item' } : "pass"));
+    expect(await once.store.get(key("there"))).toEqual({ ...key("there"), v: 1 });
+    await using always = await between(() => ({ status: 200, body: "" }));
+    expect(await codeOf(always.store.get(key("there")))).toBe("unavailable");
+    await using gateway = await between(() => ({ status: 503, body: "<html>busy</html>" }));
+    expect(await codeOf(gateway.store.get(key("there")))).toBe("unavailable");
+  });
+
+  it("a clock that is wrong by hours is put right by what the table says", async () => {
+    const theirs = Date.now() + 3 * 3_600_000;
+    const seen: number[] = [];
+    await using front = await between((_target, _count, headers) => {
+      const signedAt = String(headers["x-amz-date"]).replace(/^(....)(..)(..)T(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z");
+      const apart = Math.abs(Date.parse(signedAt) - theirs);
+      seen.push(apart);
+      return apart < 5 * 60_000
+        ? "pass"
+        : { ...error("InvalidSignatureException"), headers: { date: new Date(theirs).toUTCString() } };
+    });
+    expect(await front.store.get(key("nothing"))).toBeUndefined();
+    expect(await front.store.get(key("nothing"))).toBeUndefined();
+    expect(seen.map((apart) => apart > 5 * 60_000)).toEqual([true, false, false]);
   });
 
   it("throttling is waited out", async () => {

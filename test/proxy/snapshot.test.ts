@@ -165,3 +165,47 @@ it("S-08 reads what a full house needs, each read in its own time", async () => 
   expect(facts).toHaveLength(3_001);
   expect(facts.every(({ user }) => user?.name === "ana")).toBe(true);
 });
+
+/** A store that tells which keys each batch asks for. */
+const watched = (store: Store): { store: Store; batches: string[][] } => {
+  const batches: string[][] = [];
+  const getMany: Store["getMany"] = async (wanted) => {
+    batches.push(wanted.map(({ sk }) => sk));
+    return store.getMany(wanted);
+  };
+  return { store: { ...store, getMany }, batches };
+};
+
+it("needs one read for a login where nothing changed since another of the same person on the same database", async () => {
+  const { store, batches } = watched(await fill());
+  const snapshot = openSnapshot(store, { patience: 1_000 });
+  await snapshot.load();
+  const first = await snapshot.read(concern, await snapshot.show(concern.token));
+  batches.length = 0;
+  expect(await snapshot.read(concern, await snapshot.show(concern.token))).toEqual(first);
+  expect(batches).toEqual([["epoch", "token"]]);
+  // somebody else is not known by that
+  const other = { ...concern, user: "eve" };
+  expect((await snapshot.read(other, await snapshot.show(concern.token))).user).toBeUndefined();
+});
+
+it.each(["before the token is shown", "behind its back, while it is shown"] as const)(
+  "S-08 knows nothing any more of an epoch that has passed: %s",
+  async (when) => {
+    const store = await fill();
+    let changes = false;
+    const change = async (): Promise<void> => {
+      if (!changes) return;
+      changes = false;
+      await changeAccess(store, { put: toItem(keys.user("ana"), { ...ana, state: "disabled" }) });
+    };
+    const snapshot = openSnapshot(before(store, change), { patience: 1_000 });
+    await snapshot.load();
+    expect((await snapshot.read(concern, await snapshot.show(concern.token))).user?.state).toBe("active");
+    changes = true;
+    if (when.startsWith("before")) await change();
+    const facts = await snapshot.read(concern, await snapshot.show(concern.token));
+    expect(facts.user?.state).toBe("disabled");
+    expect(facts.view.epoch).toBe(epochOf(await store.get(keys.epoch())));
+  },
+);

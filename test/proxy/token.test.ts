@@ -53,20 +53,25 @@ describe("a token that is no good", () => {
 
   it("S-48 costs a read of the table whether or not it could be ours", async () => {
     const reads: string[] = [];
-    const { get } = house.store;
+    const { get, getMany } = house.store;
+    const familyOf = ({ pk }: { pk: string }): string => pk.split("#")[0] ?? "";
     const spied = await house.beside({
       store: {
         ...house.store,
         get: async (key) => {
-          reads.push(key.pk.split("#")[0] ?? "");
+          reads.push(familyOf(key));
           return get(key);
+        },
+        getMany: async (wanted) => {
+          reads.push(wanted.map(familyOf).join(" and "));
+          return getMany(wanted);
         },
       },
     });
     for (const token of ["short", `sly_c_${"A".repeat(43)}`]) {
       reads.length = 0;
       await logIn(spied, token);
-      expect(reads).toEqual(["token"]);
+      expect(reads).toEqual(["epoch and token"]);
     }
   });
 

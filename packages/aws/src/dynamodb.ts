@@ -3,8 +3,7 @@
 // and how often to try again. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
 import { setTimeout as wait } from "node:timers/promises";
 import { type DynamoDBClient, ListTablesCommand } from "@aws-sdk/client-dynamodb";
-import { SignatureV4 } from "@smithy/signature-v4";
-import { Sha256 } from "./sha256.ts";
+import { openSigner } from "./sigv4.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
 /** One operation. @throws Error with AWS's name for it, and its members */
@@ -16,7 +15,9 @@ interface Endpoint {
   readonly port?: number;
   readonly path: string;
 }
-type Response = Awaited<ReturnType<DynamoDBClient["config"]["requestHandler"]["handle"]>>["response"];
+type Handle = DynamoDBClient["config"]["requestHandler"]["handle"];
+type Request = Parameters<Handle>[0];
+type Response = Awaited<ReturnType<Handle>>["response"];
 
 const version = "DynamoDB_20120810";
 const contentType = "application/x-amz-json-1.0";
@@ -37,8 +38,17 @@ const findEndpoint = async (client: DynamoDBClient): Promise<Endpoint> => {
   );
   await client.send(command);
   if (!found) throw new Error("the SDK names no endpoint");
-  return found;
+  const { protocol, hostname, port, path } = found;
+  return { protocol, hostname, path, ...(port === undefined ? {} : { port }) };
 };
+
+/** Where to, and signed how. */
+const findWay = async (client: DynamoDBClient) => {
+  const [where, region] = await Promise.all([findEndpoint(client), client.config.region()]);
+  const host = where.port === undefined ? where.hostname : `${where.hostname}:${where.port}`;
+  return { where, host, sign: openSigner({ region, service: "dynamodb" }) };
+};
+type Way = Awaited<ReturnType<typeof findWay>>;
 
 const textOf = (response: Response): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -74,40 +84,26 @@ const isSkew = (name: string): boolean =>
 
 export const openDynamodb = (client: DynamoDBClient): Call => {
   const { config } = client;
-  let endpoint: Promise<Endpoint> | undefined;
-  let signer: Promise<SignatureV4> | undefined;
-  /** How far our clock is from theirs. */
+  let way: Promise<Way> | undefined;
+  /** How far their clock is from ours. */
   let offset = 0;
 
-  const openSigner = async (): Promise<SignatureV4> => {
-    const { credentials } = config;
-    return new SignatureV4({ service: "dynamodb", region: await config.region(), credentials, sha256: Sha256 });
-  };
-  /** Kept once it is found. */
-  const openWay = async () => {
-    endpoint ??= findEndpoint(client);
-    signer ??= openSigner();
-    try {
-      return { at: await endpoint, by: await signer };
-    } catch (thrown) {
-      endpoint = undefined;
-      signer = undefined;
+  /** Found once; looked for again when it was not. */
+  const openWay = (): Promise<Way> => {
+    way ??= findWay(client).catch((thrown: unknown) => {
+      way = undefined;
       throw thrown;
-    }
+    });
+    return way;
   };
 
   const send = async (operation: string, body: string): Promise<Json> => {
-    const { at, by } = await openWay();
-    const { protocol, hostname, port, path } = at;
-    const host = port === undefined ? hostname : `${hostname}:${port}`;
+    const [{ where, host, sign }, keys] = await Promise.all([openWay(), config.credentials()]);
     const headers = { host, "content-type": contentType, "x-amz-target": `${version}.${operation}` };
-    const where = { method: "POST", protocol, hostname, path, query: {}, ...(port === undefined ? {} : { port }) };
-    const signingDate = new Date(Date.now() + offset);
-    const signed = await by.sign({ ...where, headers, body }, { signingDate });
-    signed.headers["content-length"] = String(Buffer.byteLength(body));
-    const { response } = await config.requestHandler.handle(
-      signed as Parameters<typeof config.requestHandler.handle>[0],
-    );
+    const signed = sign({ path: where.path, headers, body }, keys, Date.now() + offset);
+    signed["content-length"] = String(Buffer.byteLength(body));
+    const request = { ...where, method: "POST", query: {}, headers: signed, body } as Request;
+    const { response } = await config.requestHandler.handle(request);
     const answer = await textOf(response);
     // what is no JSON is no answer: an empty one would say that there is no such item
     if (response.statusCode === success) return JSON.parse(answer) as Json;

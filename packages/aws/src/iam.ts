@@ -1,12 +1,12 @@
 // IAM database tokens: a presigned GET that RDS takes as a password for 15 minutes. Signing is local and makes no call.
 // Rule: one token per (endpoint, user, key) is used for ten minutes, because RDS is slower to verify ones it has not seen.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
+import { createHash, createHmac, type Hash, type Hmac } from "node:crypto";
 import { fromNodeProviderChain } from "@aws-sdk/credential-providers";
 import type { Clock } from "@sallyport/core/ports";
 import { type Secret, secret } from "@sallyport/core/secret";
 import { SignatureV4 } from "@smithy/signature-v4";
 import type { KeyProvider, Keys } from "./client.ts";
-import { Sha256 } from "./sha256.ts";
 
 /** What a token is for: the host and port as AWS knows them, and the database user. */
 export interface TokenFor {
@@ -65,3 +65,29 @@ export const openTokens = ({ clock }: { clock: Clock }) => {
 
 const encode = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** SHA-256, keyed or not, in the shape the signer makes its own of: it calls `new`. */
+class Sha256 {
+  readonly #make: () => Hash | Hmac;
+  #hash: Hash | Hmac;
+  constructor(key?: string | ArrayBuffer | ArrayBufferView) {
+    this.#make = () => (key === undefined ? createHash("sha256") : createHmac("sha256", bytes(key)));
+    this.#hash = this.#make();
+  }
+  update(data: string | ArrayBuffer | ArrayBufferView): void {
+    this.#hash.update(bytes(data));
+  }
+  digest(): Promise<Uint8Array> {
+    return Promise.resolve(this.#hash.digest());
+  }
+  reset(): void {
+    this.#hash = this.#make();
+  }
+}
+
+const bytes = (data: string | ArrayBuffer | ArrayBufferView): Uint8Array => {
+  if (typeof data === "string") return Buffer.from(data, "utf8");
+  return ArrayBuffer.isView(data)
+    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    : new Uint8Array(data);
+};

@@ -5,16 +5,14 @@ import { timingSafeEqual } from "node:crypto";
 import { decide, explainDenial, isDenial } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
-import { keys } from "@sallyport/core/family";
-import type { Clock, Digest, Store } from "@sallyport/core/ports";
+import type { Clock, Digest } from "@sallyport/core/ports";
 import type { Secret } from "@sallyport/core/secret";
 import { badToken, type ConnectToken, checkToken, identify } from "@sallyport/core/token";
 import type { Allowance } from "./allowance.ts";
-import { within } from "./deadline.ts";
 import type { Ledger } from "./ledger.ts";
 import { describeError, type Log } from "./log.ts";
 import type { LiveSession, Sessions, Visitor } from "./session.ts";
-import type { Facts, Snapshot } from "./snapshot.ts";
+import type { Facts, Shown, Snapshot } from "./snapshot.ts";
 
 /** How the token was shown: as a password, or with the key it is bound to (proven by the caller), SPKI DER. */
 export type Means = { readonly way: "bearer" } | { readonly way: "bound"; readonly key: Buffer };
@@ -36,7 +34,6 @@ export interface Admissions {
 }
 
 export interface AdmissionParts {
-  readonly store: Store;
   readonly snapshot: Snapshot;
   readonly sessions: Sessions;
   readonly ledger: Ledger;
@@ -48,7 +45,6 @@ export interface AdmissionParts {
   readonly denials: Allowance;
   readonly log: Log;
   readonly network: string;
-  readonly patience: number;
 }
 
 const isKey = (token: ConnectToken, means: Means): boolean => {
@@ -90,21 +86,17 @@ const requireHere = (token: ConnectToken, database: Database | undefined, networ
 };
 
 export const openAdmissions = (parts: AdmissionParts): Admissions => {
-  const { store, snapshot, sessions, ledger, digest, clock, log, network } = parts;
+  const { snapshot, sessions, ledger, digest, clock, log, network } = parts;
 
-  const redeem = async ({ token: presented, means }: Presented): Promise<ConnectToken> => {
+  const redeem = async ({ token: presented, means }: Presented): Promise<{ known: ConnectToken; shown: Shown }> => {
     const text = presented.reveal();
     const id = identify("connect", text, digest);
     // what can't be ours is looked up all the same, so that it takes as long
-    const item = await within(
-      parts.patience,
-      "reading the token",
-      store.get(keys.connectToken(id ?? digest.sha256(text))),
-    );
+    const shown = await snapshot.show(id ?? digest.sha256(text));
     if (id === undefined) throw badToken("not a connect token");
-    const token = checkToken(item, means.way, clock.now());
-    if (!isKey(token, means)) throw badToken("another key");
-    return token;
+    const known = checkToken(shown.token, means.way, clock.now());
+    if (!isKey(known, means)) throw badToken("another key");
+    return { known, shown };
   };
 
   /** No await between the decision and the registration: what changes from here on is the watch's to see. */
@@ -155,9 +147,11 @@ export const openAdmissions = (parts: AdmissionParts): Admissions => {
         throw new Failure("too_many", "too many failed logins from your address", { hint: "try again in a minute" });
       let known: ConnectToken | undefined;
       try {
-        known = await redeem(presented);
+        const redeemed = await redeem(presented);
+        known = redeemed.known;
         if (asked) requireSame(known, asked);
-        const facts = await snapshot.read({ user: known.user, database: known.database, token: known.id });
+        const concern = { user: known.user, database: known.database, token: known.id };
+        const facts = await snapshot.read(concern, redeemed.shown);
         return decideNow(known, facts, presented);
       } catch (thrown) {
         if (thrown instanceof Failure && thrown.code === "bad_token") parts.failures.take(address);

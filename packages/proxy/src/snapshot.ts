@@ -25,6 +25,12 @@ export interface Facts {
   readonly database: Database | undefined;
   readonly token: Item | undefined;
 }
+/** A token's item, read together with the table's epoch. */
+export interface Shown {
+  readonly token: Item | undefined;
+  /** The view there was before, when its epoch is the table's; else nothing that is known may be used. */
+  readonly view: View | undefined;
+}
 /** Names what facts are about. */
 export interface Concern {
   readonly user: string;
@@ -37,8 +43,10 @@ export interface Snapshot {
   view(): View;
   /** Reads the first view. @throws Failure `unavailable` */
   load(): Promise<void>;
-  /** Consistent facts for a login. @throws Failure `unavailable` */
-  read(concern: Concern): Promise<Facts>;
+  /** In one read, whatever there is. @throws Failure `unavailable` */
+  show(token: string): Promise<Shown>;
+  /** Consistent facts for a login; without another read where what was shown is of the epoch that the rest is known of. @throws Failure `unavailable` */
+  read(concern: Concern, shown?: Shown): Promise<Facts>;
   /** The table's epoch now. @throws Failure `unavailable` */
   epoch(): Promise<number>;
   /** Facts for all of these, of at least this epoch. @throws Failure `unavailable` */
@@ -77,9 +85,38 @@ const longestPause = 100;
 const batchSize = 100;
 const batches = 8;
 
+/** People and databases kept of one epoch. */
+const mostKnown = 5_000;
+
+/** Whom and what logins have read of a view's epoch: nothing about them changes without the epoch. */
+const openKnown = () => {
+  const known = new WeakMap<View, Map<string, User | Database>>();
+  const of = (view: View): Map<string, User | Database> => {
+    const found = known.get(view) ?? new Map();
+    known.set(view, found);
+    return found;
+  };
+  return {
+    recall: (view: View, { user, database }: Concern) => {
+      const found = of(view);
+      return {
+        user: found.get(`user ${user}`) as User | undefined,
+        database: found.get(`database ${database}`) as Database | undefined,
+      };
+    },
+    keep: (view: View, user: User | undefined, database: Database | undefined): void => {
+      const found = of(view);
+      if (found.size >= mostKnown) found.clear();
+      if (user) found.set(`user ${user.name}`, user);
+      if (database) found.set(`database ${database.name}`, database);
+    },
+  };
+};
+
 export const openSnapshot = (store: Store, options: { patience: number }): Snapshot => {
   let view: View = { epoch: -1, roles: new Map(), locks: [] };
   let reading: Promise<View> | undefined;
+  const known = openKnown();
 
   /** A read that hangs is a read that failed. */
   const patient = async <T>(what: string, work: Promise<T>): Promise<T> => {
@@ -120,7 +157,18 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
     load: async () => {
       await reload();
     },
-    read: async (concern) => {
+    show: async (id) => {
+      // complete before the read begins: with the same epoch in it, nothing changed in between
+      const before = view;
+      const wanted = [keys.epoch(), keys.connectToken(id)];
+      const [epoch, token] = await patient("reading the token", store.getMany(wanted));
+      return { token, view: epochOf(epoch) === before.epoch ? before : undefined };
+    },
+    read: async (concern, shown) => {
+      if (shown?.view) {
+        const { user, database } = known.recall(shown.view, concern);
+        if (user && database) return { view: shown.view, user, database, token: shown.token };
+      }
       for (let tried = 0; tried < tries; tried += 1) {
         // complete before the batch begins, and still the table's epoch in it: nothing changed in between
         const decided = view;
@@ -133,8 +181,11 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
             keys.connectToken(concern.token),
           ]),
         );
-        if (epochOf(epoch) === decided.epoch)
-          return { view: decided, user: userOf(user), database: databaseOf(database), token };
+        if (epochOf(epoch) === decided.epoch) {
+          const facts = { view: decided, user: userOf(user), database: databaseOf(database), token };
+          known.keep(decided, facts.user, facts.database);
+          return facts;
+        }
         // logins that wait together must not ask together
         await pause(Math.random() * Math.min(longestPause, 10 * tried));
         await reload();
