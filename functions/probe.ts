@@ -72,9 +72,11 @@ const probeOne = async (event: Event, parts: ProbeParts, address: string, known:
     secure: async (socket, alpn) => {
       const secured = await dialled.secure(socket, alpn);
       tls = true;
-      sockets.push(secured);
-      if (!credential) throw farEnough;
-      return secured;
+      sockets.unshift(secured);
+      if (credential) return secured;
+      // TLS goes before what is beneath it: the other way round takes the process down (Node 24)
+      secured.destroy();
+      throw farEnough;
     },
   };
   const { promise: late, reject } = Promise.withResolvers<never>();
