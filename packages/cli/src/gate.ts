@@ -92,7 +92,8 @@ const explain = (gate: Pass["gate"], thrown: unknown): Failure => {
   if (thrown instanceof Failure) return thrown;
   const at = `${gate.host}:${gate.port}`;
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  if (/CERT|SELF_SIGNED|ISSUER|ALTNAME|UNABLE_TO_VERIFY|SIGNATURE/.test(code))
+  // UNSPECIFIED: what Node calls a fault of the chain that it has no name for, as of a leaf that signs another
+  if (/CERT|SELF_SIGNED|ISSUER|ALTNAME|UNABLE_TO_VERIFY|SIGNATURE|INVALID|PATH_LENGTH|UNSPECIFIED/.test(code))
     return new Failure("upstream_untrusted", `the gate ${at} can't be trusted (${code})`, {
       hint: "is something between you and the gate taking TLS apart?",
       cause: thrown,
