@@ -1,4 +1,4 @@
-// Each hour: the proxies' certificate and what clients are told to trust are brought in line. The root's key stays in KMS, the
+// By the clock: the proxies' certificate and what clients are told to trust are brought in line. The root's key stays in KMS, the
 // leaf's in Secrets Manager; neither is ever in an answer, the table or the log.
 import { openSigner } from "@sallyport/aws/signer";
 import { openVault } from "@sallyport/aws/vault";

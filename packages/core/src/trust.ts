@@ -63,7 +63,7 @@ export const anchorsFor = async (store: Store, network: Network, now: number): P
   const anchors = trust && anchorsOf(trust, now);
   if (!anchors || anchors.ca === "" || anchors.pins.length === 0)
     throw new Failure("unavailable", "no certificate has been issued for the proxies yet", {
-      hint: "certify runs each hour: look at its log, or invoke it",
+      hint: "look at the log of the certify function, or invoke it",
     });
   return anchors;
 };
