@@ -13,11 +13,7 @@ export default $config({
     };
   },
   async run() {
-    const { table } = await import("./stacks/table");
-    const { api } = await import("./stacks/api");
-    const { schedule } = await import("./stacks/schedule");
-    const store = table();
-    schedule(store);
-    return api(store);
+    const { deploy } = await import("./stacks/main");
+    return deploy();
   },
 });

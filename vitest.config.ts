@@ -22,6 +22,7 @@ export default defineConfig({
         test: {
           name: "stacks",
           include: [inside("test/stacks")],
+          globalSetup: ["test/stacks/setup.ts"],
           testTimeout: 60_000,
           maxWorkers: 2,
           sequence: { groupOrder: 0 },

@@ -1,23 +1,50 @@
-// What this deployment's ARNs are made of: the facts from which core writes the IAM statements.
+// What this deployment's ARNs are made of: the facts from which core writes the IAM statements, and the names that are chosen here
+// rather than by SST, so that one part may name another before it exists.
 import type { Deployment } from "@sallyport/core/permission";
+import type { Keys } from "./keys";
+import type { Settings } from "./settings";
 
-/** Functions are named here rather than by SST, so that one may name another before it exists. */
 export const functionName = (name: string): string => `${$app.name}-${$app.stage}-${name}`;
+export const secretPrefix = (): string => `${$app.name}/${$app.stage}`;
 
-export const deployment = (table: sst.aws.Dynamo): $util.Output<Deployment> =>
+/** What everything else stands on. */
+export interface Ground {
+  readonly settings: Settings;
+  readonly table: sst.aws.Dynamo;
+  readonly keys: Keys;
+  readonly audit: aws.s3.Bucket;
+  /** Where what failed for good is kept. */
+  readonly letters: aws.sqs.Queue;
+}
+
+/** Partition, region and account, and the ARN of something in them. */
+export const place = () =>
   $util
-    .all([
-      aws.getPartitionOutput().partition,
-      aws.getRegionOutput().region,
-      aws.getCallerIdentityOutput().accountId,
-      table.arn,
-    ])
-    .apply(([partition, region, account, tableArn]) => ({
+    .all([aws.getPartitionOutput().partition, aws.getRegionOutput().region, aws.getCallerIdentityOutput().accountId])
+    .apply(([partition, region, account]) => ({
       partition,
       region,
       account,
-      tableArn,
-      discoverArn: `arn:${partition}:lambda:${region}:${account}:function:${functionName("discover")}`,
-      secretPrefix: `${$app.name}/${$app.stage}`,
-      assumable: [],
+      arn: (service: string, rest: string): string => `arn:${partition}:${service}:${region}:${account}:${rest}`,
     }));
+
+export const deployment = ({ table, settings, keys, audit }: Ground): $util.Output<Deployment> =>
+  $util
+    .all([place(), table.arn, keys.root.arn, audit.arn, keys.audit.arn])
+    .apply(([{ partition, region, account, arn }, tableArn, rootKeyArn, auditBucketArn, auditKeyArn]) => {
+      const functionArn = (name: string): string => arn("lambda", `function:${functionName(name)}`);
+      return {
+        partition,
+        region,
+        account,
+        tableArn,
+        discoverArn: functionArn("discover"),
+        probeArn: functionArn("probe"),
+        ...(settings.enabling.length > 0 ? { enableArn: functionArn("enable"), enabling: settings.enabling } : {}),
+        rootKeyArn,
+        auditKeyArn,
+        auditBucketArn,
+        secretPrefix: secretPrefix(),
+        assumable: settings.assumable,
+      };
+    });

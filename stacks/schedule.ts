@@ -1,16 +1,32 @@
-// What runs by the clock. EventBridge Scheduler delivers at least once and SST retries nothing unless told to; each job
-// converges from wherever the last one stopped, so a repeat is harmless.
+// What runs by the clock besides certify: discovery and the sweep. Discovery starts `enable` where the deployment opted in.
+import { functionName, type Ground } from "./deployment";
 import { lambda } from "./lambda";
 
-export const schedule = (table: sst.aws.Dynamo) => {
-  const discover = lambda("discover", table, {
+/** Events that could not be worked off, kept for two weeks; an alarm tells of the first. */
+export const deadLetters = () =>
+  new aws.sqs.Queue("DeadLetters", { messageRetentionSeconds: 14 * 86_400, sqsManagedSseEnabled: true });
+
+export const schedule = (ground: Ground) => {
+  const environment = { SALLYPORT_TABLE: ground.table.name };
+  const opted = ground.settings.enabling.length > 0;
+  const discover = lambda("discover", ground, {
     description: "Reads the AWS APIs and keeps one item per database endpoint",
     timeout: "5 minutes",
+    every: "5 minutes",
+    environment: { ...environment, ...(opted && { SALLYPORT_ENABLE_FUNCTION: functionName("enable") }) },
   });
-  const sweep = lambda("sweep", table, {
+  const sweep = lambda("sweep", ground, {
     description: "Closes the sessions of proxies that fell silent and repairs counters",
     timeout: "1 minute",
+    every: "1 minute",
+    environment,
   });
-  new sst.aws.CronV2("DiscoverSchedule", { schedule: "rate(5 minutes)", function: discover.arn, retries: 2 });
-  new sst.aws.CronV2("SweepSchedule", { schedule: "rate(1 minute)", function: sweep.arn, retries: 2 });
+  const enable = opted
+    ? lambda("enable", ground, {
+        description: "Switches IAM authentication on where a matcher asks for it",
+        timeout: "5 minutes",
+        environment,
+      })
+    : undefined;
+  return { discover, sweep, ...(enable && { enable }) };
 };

@@ -1,5 +1,5 @@
-// The one table. Partition keys begin with a family, which is what permissions are written against; point-in-time
-// recovery is SST's default. TTL only tidies: expiry is checked in code, always.
+// The one table. Partition keys begin with a family, which is what permissions are written against. TTL only tidies: expiry
+// is checked in code, always. Production keeps it when the deployment is removed.
 
 export const table = () =>
   new sst.aws.Dynamo("Table", {
@@ -7,4 +7,5 @@ export const table = () =>
     primaryIndex: { hashKey: "pk", rangeKey: "sk" },
     ttl: "ttl",
     deletionProtection: $app.stage === "production",
+    transform: { table: { pointInTimeRecovery: { enabled: true }, serverSideEncryption: { enabled: true } } },
   });

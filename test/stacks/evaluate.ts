@@ -1,21 +1,17 @@
-// Runs sst.config.ts as the sst program does, offline: `node evaluate.ts <stage> <folder>` leaves graph.json there. Bundled by SST's own
-// esbuild, functions really built, Pulumi's engine replaced by engine.ts. Exits 1 with the reason when anything fails.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Runs sst.config.ts as the sst program does, offline: `node evaluate.ts <stage> <folder>` with the deployment's settings in the
+// environment leaves graph.json there. Bundled by SST's own esbuild, functions really built, Pulumi's engine replaced by
+// engine.ts. Exits 1 with the reason when anything fails.
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
-import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { json } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
+import { type Bundle, banner, bundle, bundling, esbuild, fromPlatform, platform, root } from "./bundle.ts";
 import { bootstrap, engine } from "./engine.ts";
 import type { Graph, Resource } from "./graph.ts";
 
-interface Esbuild {
-  build(options: Record<string, unknown>): Promise<{
-    readonly metafile?: { readonly outputs: Readonly<Record<string, { readonly exports: readonly string[] }>> };
-  }>;
-}
 interface Pulumi {
   readonly runtime: {
     setMocks(mocks: ReturnType<typeof engine>, project: string, stack: string, preview: boolean): void;
@@ -37,43 +33,14 @@ interface BuildRequest {
 
 const [stage, folder] = process.argv.slice(2);
 if (stage === undefined || folder === undefined) throw new Error("usage: node evaluate.ts <stage> <folder>");
-const root = resolve(import.meta.dirname, "../..");
-const platform = join(root, ".sst/platform");
-const fromPlatform = createRequire(join(platform, "package.json"));
-const esbuild: Esbuild = fromPlatform("esbuild");
 
-// A bundled CommonJS module still calls require; SST gives its functions and its own program one too.
-const banner = `import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);`;
-
-const bundling = {
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  mainFields: ["module", "main"],
-  logLevel: "silent",
-};
-
-const handlers: string[] = [];
+const bundles: Bundle[] = [];
 const failures: string[] = [];
 
-/** Builds one function and makes sure that what AWS would call is there. */
 const buildFunction = async ({ functionID, handler }: BuildRequest) => {
-  const dot = handler.lastIndexOf(".");
-  const entry = `${handler.slice(0, dot)}.ts`;
-  const name = handler.slice(dot + 1);
   const out = join(folder, functionID);
-  mkdirSync(out, { recursive: true });
-  const { metafile } = await esbuild.build({
-    ...bundling,
-    entryPoints: [join(root, entry)],
-    outfile: join(out, "bundle.mjs"),
-    banner: { js: banner },
-    metafile: true,
-  });
-  const exported = Object.values(metafile?.outputs ?? {}).flatMap((output) => output.exports);
-  if (!exported.includes(name)) throw new Error(`${entry} exports no ${name}`);
-  handlers.push(handler);
-  return { handler: `bundle.${name}`, out, errors: [], sourcemaps: [] };
+  bundles.push(await bundle(handler, out));
+  return { handler: `bundle.${handler.slice(handler.lastIndexOf(".") + 1)}`, out, errors: [], sourcemaps: [] };
 };
 
 const answer = async (method: string, argument: unknown): Promise<unknown> => {
@@ -177,7 +144,7 @@ const evaluate = async (): Promise<Graph> => {
   await runtime.runInPulumiStack(program);
   await runtime.disconnect();
   if (failures.length > 0) throw new Error(failures.join("\n"));
-  return { app, resources, handlers };
+  return { app, resources, bundles };
 };
 
 writeFileSync(join(folder, "graph.json"), JSON.stringify(await evaluate()));
