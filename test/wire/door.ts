@@ -130,6 +130,8 @@ export interface Session {
   readonly statements: Statement[];
   lines(): readonly Readonly<Record<string, unknown>>[];
   readonly keys: string[];
+  /** The keys that the relay used itself. */
+  readonly cancelled: string[];
   readonly own: OwnKeys;
   end(failure: Failure): void;
   touches(): number;
@@ -139,12 +141,14 @@ type Recorded = (statement: Statement, line: Readonly<Record<string, unknown>>) 
 export const session = (record?: Recorded): Session => {
   const statements: Statement[] = [];
   const keys: string[] = [];
+  const cancelled: string[] = [];
   const abort = new AbortController();
   let touches = 0;
   const made: Readonly<Record<string, unknown>>[] = [];
   return {
     statements,
     keys,
+    cancelled,
     touches: () => touches,
     end: (failure) => abort.abort(failure),
     own: { random: (bytes) => Buffer.alloc(bytes, 0xab), register: (key) => void keys.push(key) },
@@ -158,6 +162,7 @@ export const session = (record?: Recorded): Session => {
         made.push(line);
         return record?.(statement, line);
       },
+      cancel: async (key) => void cancelled.push(key),
       touch: () => {
         touches++;
       },

@@ -18,6 +18,8 @@ export interface Target {
 interface Wording {
   /** Query members of a connection URL. */
   query(target: Target): Readonly<Record<string, string>>;
+  /** What the protocol's own program is called with; `program` is its name, where several take different flags. */
+  words(target: Target, program: string): readonly string[];
   /** What a program finds in its environment, URL aside. */
   variables(target: Target): Readonly<Record<string, string>>;
   /** The user's own settings that would point the program elsewhere, or send a password of theirs. */
@@ -32,10 +34,17 @@ const hostOf = (host: string): string => (host.includes(":") ? `[${host}]` : per
 /** A tunnel takes any password and looks at none; naming one keeps clients from prompting or sending a real one. */
 const anyPassword = "sallyport";
 
+/** The two families name the same thing differently, and neither knows the other's flags. */
+const mysqlTls = ({ tls }: Target, program: string): readonly string[] => {
+  if (program === "mariadb") return tls ? [`--ssl-ca=${tls.caFile}`, "--ssl-verify-server-cert"] : ["--skip-ssl"];
+  return tls ? [`--ssl-ca=${tls.caFile}`, "--ssl-mode=VERIFY_IDENTITY"] : ["--ssl-mode=DISABLED"];
+};
+
 const wordings = {
   postgres: {
     query: ({ tls }): Record<string, string> =>
       tls ? { sslmode: "verify-full", sslrootcert: tls.caFile } : { sslmode: "disable" },
+    words: (target): readonly string[] => [connectionUrl(target)],
     variables: (target): Record<string, string> => ({
       PGHOST: target.host,
       PGPORT: String(target.port),
@@ -66,6 +75,39 @@ const wordings = {
       jdbc: `jdbc:postgresql://${hostOf(target.host)}:${target.port}/${percent(target.name ?? target.user)}?${new URLSearchParams({ user: target.user, ...wordings.postgres.query(target) })}`,
     }),
   },
+  mysql: {
+    // MySQL's own words, and mysql2's, which knows no file: its CA comes by NODE_EXTRA_CA_CERTS
+    query: ({ tls }): Record<string, string> =>
+      tls
+        ? {
+            "ssl-mode": "VERIFY_IDENTITY",
+            "ssl-ca": tls.caFile,
+            ssl: '{"rejectUnauthorized":true,"verifyIdentity":true}',
+          }
+        : { "ssl-mode": "DISABLED" },
+    words: (target, program): readonly string[] => [
+      ...[`--host=${target.host}`, `--port=${target.port}`, "--protocol=TCP", `--user=${target.user}`],
+      ...(target.password ? [`--password=${target.password.reveal()}`] : []),
+      ...mysqlTls(target, program),
+      ...(target.name === undefined ? [] : [`--database=${target.name}`]),
+    ],
+    // no variable makes these clients verify, so those that lead them somewhere are set for a tunnel alone
+    variables: (target): Record<string, string> =>
+      target.tls
+        ? { NODE_EXTRA_CA_CERTS: target.tls.caFile }
+        : {
+            MYSQL_HOST: target.host,
+            MYSQL_TCP_PORT: String(target.port),
+            MYSQL_PWD: target.password?.reveal() ?? anyPassword,
+          },
+    cleared: ["MYSQL_HOST", "MYSQL_UNIX_PORT", "MYSQL_GROUP_SUFFIX", "MYSQL_HOME", "MYSQL_TEST_LOGIN_FILE"],
+    others: (target): Record<string, string> => ({
+      jdbc: `jdbc:mariadb://${hostOf(target.host)}:${target.port}/${percent(target.name ?? "")}?${new URLSearchParams({
+        ...{ user: target.user, sslMode: target.tls ? "verify-full" : "disable" },
+        ...(target.tls ? { serverSslCert: target.tls.caFile } : {}),
+      })}`,
+    }),
+  },
 } as const satisfies Record<ProtocolName, Wording>;
 
 /** A connection URL, the password in it where there is one. */
@@ -77,6 +119,12 @@ export const connectionUrl = (target: Target): string => {
   const path = target.name === undefined ? "" : percent(target.name);
   return `${protocols[target.protocol].scheme}://${percent(target.user)}${password}@${hostOf(target.host)}:${target.port}/${path}?${query}`;
 };
+
+/** The protocol's own program and its arguments, the password among them where there is one. */
+export const programWords = (
+  target: Target,
+  program: string = protocols[target.protocol].programs[0],
+): readonly [program: string, ...words: string[]] => [program, ...wordings[target.protocol].words(target, program)];
 
 export const otherUrls = (target: Target): Readonly<Record<string, string>> => wordings[target.protocol].others(target);
 

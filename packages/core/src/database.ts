@@ -3,7 +3,7 @@
 import * as z from "zod";
 import { Name } from "./name.ts";
 
-export const protocolNames = ["postgres"] as const;
+export const protocolNames = ["postgres", "mysql"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** What the project needs to know of a protocol without speaking it. */
@@ -20,6 +20,7 @@ export interface ProtocolFacts {
 
 export const protocols = {
   postgres: { port: 5432, checksName: true, programs: ["psql"], scheme: "postgresql" },
+  mysql: { port: 3306, checksName: false, programs: ["mariadb", "mysql"], scheme: "mysql" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
 export const kindNames = ["rds", "aurora"] as const;

@@ -6,7 +6,17 @@ import type { Grant } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import type { Clock, Random } from "@sallyport/core/ports";
-import type { Asked, Client, End, Gate, Protocol, Server, Upstream } from "@sallyport/wire/protocol";
+import type {
+  Asked,
+  CancelKey,
+  Client,
+  End,
+  Gate,
+  KeyRules,
+  Protocol,
+  Server,
+  Upstream,
+} from "@sallyport/wire/protocol";
 import type { Admissions, Means } from "./admission.ts";
 import { requireSame } from "./admission.ts";
 import type { Allowance } from "./allowance.ts";
@@ -125,9 +135,16 @@ export const openLogin = (parts: LoginParts): Login => {
   const { admissions, ledger, cancels, trust, random, steady, log } = parts;
   const { loginMs = 10_000, upstreamMs = 30_000, graceMs = 2_000 } = parts.limits ?? {};
 
+  /** A key that is no secret means something to one user's sessions on one database only. */
+  const ownKey = (protocol: AnyProtocol, { token }: LiveSession, key: string): CancelKey => ({
+    protocol: protocol.name,
+    key: JSON.stringify([token.user, token.database, key]),
+  });
+
   /** Registers the client's cancel keys for as long as the session lives. */
   const openKeys = (protocol: AnyProtocol, session: LiveSession, cancel: () => Promise<void>) => {
     const undo: (() => void)[] = [];
+    const end = async (): Promise<void> => session.cut(new Failure("ended", "the session was ended by its own user"));
     const run = async (): Promise<void> => {
       session.note({ event: "session.cancel" });
       void ledger.note("session.cancel", session.token.user, { session: session.id, database: session.database.name });
@@ -136,7 +153,10 @@ export const openLogin = (parts: LoginParts): Login => {
     return {
       own: {
         random: (bytes: number) => Buffer.from(random.bytes(bytes)),
-        register: (key: string) => void undo.push(cancels.register({ protocol: protocol.name, key }, run)),
+        register: (key: string, { from, ends = false }: KeyRules = {}) => {
+          const name = from === "self" ? ownKey(protocol, session, key) : { protocol: protocol.name, key };
+          undo.push(cancels.register(name, ends ? end : run));
+        },
       },
       forget: () => {
         for (const step of undo) step();
@@ -190,7 +210,8 @@ export const openLogin = (parts: LoginParts): Login => {
       };
       ended.addEventListener("abort", force, { once: true });
       if (ended.aborted) force();
-      return await protocol.relay(client, made, session.live);
+      const ask = (key: string): Promise<void> => cancels.request(ownKey(protocol, session, key), visit.address);
+      return await protocol.relay(client, made, { ...session.live, cancel: ask });
     } finally {
       late.stop();
       keys?.forget();
@@ -248,8 +269,10 @@ export const openLogin = (parts: LoginParts): Login => {
     let session = entered?.session;
     let client: Client | undefined;
     const upstreamOf = (one: LiveSession): Upstream => parts.upstream(one.database, one.grant());
+    // what accept dials, for a protocol whose server speaks first, lives as long as this connection at most
+    const early = entered && leash(upstreamOf(entered.session));
     try {
-      const opened = entered && { ...entered, upstream: upstreamOf(entered.session) };
+      const opened = entered && early && { ...entered, upstream: early.upstream };
       const arrival = await until(protocol.accept(socket, gateFor(deadline, opened)), stop);
       if ("probe" in arrival) {
         if (arrival.note !== undefined && parts.denials.take(visit.address))
@@ -278,7 +301,7 @@ export const openLogin = (parts: LoginParts): Login => {
       }
       deadline.stop();
       visit.authenticated();
-      await live(protocol, client, session, opened?.upstream ?? upstreamOf(session), arrival.wanted, gone, visit);
+      await live(protocol, client, session, upstreamOf(session), arrival.wanted, gone, visit);
     } catch (thrown) {
       // without a client, what could be said was said by accept
       if (client && !gone.aborted) {
@@ -287,6 +310,7 @@ export const openLogin = (parts: LoginParts): Login => {
         log.error("a connection failed on our side", describeError(thrown));
     } finally {
       deadline.stop();
+      early?.release();
       session?.leave();
       await farewell(visit.socket, graceMs);
     }

@@ -34,7 +34,8 @@ export interface LiveSession {
   readonly visitor: Visitor;
   readonly token: ConnectToken;
   readonly database: Database;
-  readonly live: Live;
+  /** All but what needs the other sessions: login.ts adds that. */
+  readonly live: Omit<Live, "cancel">;
   grant(): Grant;
   /** The epoch of the last decision. */
   epoch(): number;

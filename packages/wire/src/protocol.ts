@@ -61,7 +61,7 @@ export interface Gate {
   readonly arrived?: Authorised;
 }
 
-/** What the gate has already settled. */
+/** What the gate has already settled. A protocol whose server speaks first dials `upstream` in `accept`; it is let go with the connection, whatever comes of it. */
 export interface Authorised {
   readonly ask: { readonly user: string; readonly name?: string };
   readonly grant: Grant;
@@ -83,8 +83,14 @@ export interface Upstream {
 export interface OwnKeys {
   /** Cryptographically random. */
   random(bytes: number): Buffer;
-  /** From now on this key cancels the session. */
-  register(key: string): void;
+  /** From now on this key cancels the session, or what `rules` say. */
+  register(key: string, rules?: KeyRules): void;
+}
+export interface KeyRules {
+  /** `self`: it is no secret, and only the same user's sessions on the same database may use it. Otherwise whoever knows it. */
+  readonly from?: "self";
+  /** It ends the session instead of cancelling what it runs. */
+  readonly ends?: boolean;
 }
 
 /** What a relay may ask while bytes pass. */
@@ -93,6 +99,8 @@ export interface Live {
   guard(access: Access): Denial | undefined;
   /** Records before the bytes go on; the statement is worded before this returns. A promise: hold them until it resolves (durable audit); a rejection ends the session. */
   record(statement: Statement): Promise<void> | undefined;
+  /** Uses a key of another session of the same user on the same database (`from: "self"`). Resolves when the attempt is over, whatever came of it. */
+  cancel(key: string): Promise<void>;
   /** Any byte in either direction; drives the idle limit. */
   touch(): void;
   /** Aborted with a Failure when the session must end; the relay says so in the protocol's own words. */
