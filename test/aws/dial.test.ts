@@ -246,6 +246,29 @@ describe("TLS to a database", () => {
       );
   });
 
+  it("S-34 while AWS goes from one authority to the next, both are taken; without the old one what it signed is refused", async () => {
+    const [next, stranger] = await Promise.all([1, 2].map(() => createAuthority({ now: Date.now() })));
+    if (!next || !stranger) throw new Error("no authorities");
+    const folder = await mkdtemp(join(tmpdir(), "roots-"));
+    closing.push(() => rm(folder, { recursive: true, force: true }));
+    const rootsOf = async (...pems: readonly string[]): Promise<Roots> => {
+      await writeFile(join(folder, "bundle.pem"), pems.join("\n"));
+      return loadRoots({ file: join(folder, "bundle.pem") });
+    };
+    const shown = async (by: Authority) => listenTls(await by.issue([host]));
+    const both = await rootsOf(authority.ca, next.ca);
+    for (const by of [authority, next])
+      expect(await answerOf(await secureAt(await shown(by), { roots: both }))).toBe("hello");
+    await expect(secureAt(await shown(stranger), { roots: both })).rejects.toMatchObject({
+      code: "upstream_untrusted",
+    });
+    const after = await rootsOf(next.ca);
+    expect(await answerOf(await secureAt(await shown(next), { roots: after }))).toBe("hello");
+    await expect(secureAt(await shown(authority), { roots: after })).rejects.toMatchObject(
+      refusal("upstream_untrusted", "not from an authority of AWS", "bundle"),
+    );
+  });
+
   it("S-34 refuses what has expired, and says how to rotate", async () => {
     const now = Date.now();
     const expired = await authority.issue([host], { notBeforeAt: now - 2 * day, notAfterAt: now - day });

@@ -24,6 +24,7 @@ it.each<[Principal, readonly string[]]>([
   ["api", ["Query run#*", "GetItem session#*", "PutItem database#*", "UpdateItem config#*", "DeleteItem token#*"]],
   ["bootstrap", ["Query access#*", "GetItem login#*", "DeleteItem key#*"]],
   ["discover", ["GetItem access#*", "UpdateItem database#*", "GetItem config#*", "Query run#*"]],
+  ["certify", ["GetItem access#*", "PutItem access#*", "DeleteItem trust#*", "UpdateItem epoch#*", "GetItem token#*"]],
   ["enable", ["Query database#*", "PutItem database#*", "UpdateItem epoch#*", "PutItem config#*", "GetItem access#*"]],
   ["sweep", ["Query token#*", "GetItem token#*", "GetItem spend#*", "Query limit#*", "DeleteItem session#*"]],
   ["proxy", ["UpdateItem proxy#*", "Query managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
@@ -39,6 +40,32 @@ it("S-44 nobody may scan, and every grant on the table names families", () => {
         expect(actions).not.toContain("dynamodb:Scan");
         expect(conditions?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"]).not.toHaveLength(0);
       }
+});
+
+it("S-44 the root's key is certify's alone, for digests alone; a proxy reads secrets as they are now, not as they will be", () => {
+  const rootKeyArn = "arn:aws:kms:eu-west-1:111122223333:key/root";
+  const about = (principal: Principal, service: RegExp) =>
+    statementsFor(principal, { ...deployment, rootKeyArn }, ["rds", "aurora"]).filter(({ actions }) =>
+      actions.some((action) => service.test(action)),
+    );
+  for (const principal of principals.filter((one) => one !== "certify"))
+    expect(about(principal, /^kms:/).filter(({ resources }) => resources.includes(rootKeyArn))).toEqual([]);
+  expect(about("certify", /^kms:Sign/).map(({ conditions }) => conditions)).toEqual([
+    { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
+  ]);
+  expect(statementsFor("certify", deployment, []).flatMap(({ actions }) => actions)).not.toContain("kms:Sign");
+  for (const principal of principals.filter((one) => one !== "certify"))
+    for (const { actions, conditions } of about(principal, /^secretsmanager:/)) {
+      expect(actions).toEqual(["secretsmanager:GetSecretValue"]);
+      expect(conditions).toEqual({ StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } });
+    }
+});
+
+it("S-44 what clients are told to trust is written by certify, and by nobody else", () => {
+  for (const principal of principals) {
+    const writes = [...tablePowers(principal)].filter((power) => /^(Put|Update|Delete)Item trust#/.test(power));
+    expect(writes).toEqual(principal === "certify" ? ["PutItem trust#*"] : []);
+  }
 });
 
 it("S-44 only enable may change a database's settings, and only what the deployment names", () => {

@@ -1,10 +1,14 @@
 // TLS as the proxy offers it: which versions and ciphers, and a certificate that changes without anybody noticing.
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect, type PeerCertificate, type TLSSocket } from "node:tls";
 import { createAuthority } from "@sallyport/local/certificate";
 import { openTrust } from "@sallyport/proxy/trust";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isOnPath, run } from "../e2e/clients/program.ts";
 import { dialTls, testCertificate } from "./house.ts";
 
 let server: Server;
@@ -70,6 +74,52 @@ describe("what is offered", () => {
     });
     expect(refused).not.toBeNull();
     client.destroy();
+  });
+});
+
+describe("a name", () => {
+  it("S-21 that is not ours is shown our certificate all the same, and the client refuses it by itself", async () => {
+    const { ca } = await testCertificate();
+    const client = connect({ host: "127.0.0.1", port, ca, servername: "other.test" });
+    const [error] = await once(client, "error");
+    expect(error).toMatchObject({ code: "ERR_TLS_CERT_ALTNAME_INVALID" });
+    // who names nobody, as a client of an address does, is shown the same
+    const nameless = connect({ host: "127.0.0.1", port, ca });
+    await once(nameless, "secureConnect");
+    expect(nameless.authorized).toBe(true);
+    nameless.destroy();
+  });
+});
+
+describe("resumption", () => {
+  it("S-21 never takes early data: what a resuming client sends with its first flight can't be replayed here", async ({
+    skip,
+  }) => {
+    skip(!isOnPath("openssl"), "openssl is not on PATH");
+    const folder = await mkdtemp(join(tmpdir(), "early-"));
+    const { ca } = await testCertificate();
+    const heard: string[] = [];
+    const take = serve;
+    serve = async (socket) => {
+      const secured = await take(socket);
+      secured.on("data", (chunk: Buffer) => heard.push(chunk.toString()));
+      secured.end("bye\n");
+      return secured;
+    };
+    try {
+      await writeFile(join(folder, "ca"), ca);
+      await writeFile(join(folder, "early"), "replayed");
+      const args = `s_client -connect 127.0.0.1:${port} -servername localhost -tls1_3 -verify_return_error -CAfile ${join(folder, "ca")}`;
+      const first = await run("openssl", [...args.split(" "), "-sess_out", join(folder, "session"), "-ign_eof"]);
+      expect(first.stdout).toContain("bye");
+      expect(first.stdout).toMatch(/Max Early Data: 0\b/);
+      const early = ["-sess_in", join(folder, "session"), "-early_data", join(folder, "early"), "-ign_eof"];
+      const second = await run("openssl", [...args.split(" "), ...early]);
+      expect(second.stdout).toMatch(/Early data was (not sent|rejected)/);
+      expect(heard.join("")).not.toContain("replayed");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
