@@ -209,3 +209,29 @@ it.each(["before the token is shown", "behind its back, while it is shown"] as c
     expect(facts.view.epoch).toBe(epochOf(await store.get(keys.epoch())));
   },
 );
+
+it("lets others work while it reads what thousands of sessions need", async () => {
+  const store = openFakeStore();
+  const names = Array.from({ length: 4_000 }, (_, at) => `user${at}`);
+  for (let at = 0; at < names.length; at += 50)
+    await changeAccess(
+      store,
+      ...names.slice(at, at + 50).map((name) => ({ put: toItem(keys.user(name), { ...ana, name }) })),
+    );
+  const snapshot = openSnapshot(store, { patience: 10_000 });
+  await snapshot.load();
+  let turns = 0;
+  let over = false;
+  const count = (): void => {
+    turns += 1;
+    if (!over) setImmediate(count);
+  };
+  setImmediate(count);
+  const facts = await snapshot.readLive(
+    names.map((user) => ({ ...concern, user })),
+    await snapshot.epoch(),
+  );
+  over = true;
+  expect(facts.map(({ user }) => user?.name)).toEqual(names);
+  expect(turns).toBeGreaterThan(2);
+});

@@ -8,7 +8,7 @@ import { fromItem, keys, walk } from "./family.ts";
 import { describeIssues } from "./issue.ts";
 import { compileSelector, type Labels } from "./label.ts";
 import { Name } from "./name.ts";
-import type { Store } from "./ports.ts";
+import type { Item, Store } from "./ports.ts";
 
 const Matcher = z.array(z.string().max(255)).max(1000);
 const Selector = z
@@ -129,15 +129,36 @@ export const compileRole = (role: Pick<Role, "name" | "version" | "spec">): Comp
   };
 };
 
-/** Every stored role. One that can't be read, or no longer compiles, denies its holders and harms nobody else. @throws Failure `unavailable` */
-export const readRoles = async (store: Store): Promise<Roles> => {
+/** Roles as they were compiled before, by their items' own text: one that did not change is not compiled again. */
+export type CompiledRoles = Map<string, { readonly text: string; readonly role: CompiledRole | undefined }>;
+
+const compileItem = (item: Item): CompiledRole | undefined => {
+  try {
+    return compileRole(fromItem(Role, item));
+  } catch {
+    return undefined;
+  }
+};
+
+/**
+ * Every stored role. One that can't be read, or no longer compiles, denies its holders and harms nobody else. `before` is kept for the
+ * next time; `rest` is asked after each whether others should work first. @throws Failure `unavailable`
+ */
+export const readRoles = async (
+  store: Store,
+  before: CompiledRoles = new Map(),
+  rest?: () => Promise<void> | undefined,
+): Promise<Roles> => {
   const roles = new Map<string, CompiledRole | undefined>();
-  for await (const item of walk(store, keys.role("").pk))
-    try {
-      roles.set(item.sk, compileRole(fromItem(Role, item)));
-    } catch {
-      roles.set(item.sk, undefined);
-    }
+  for await (const item of walk(store, keys.role("").pk)) {
+    const text = JSON.stringify(item);
+    const known = before.get(item.sk);
+    const role = known?.text === text ? known.role : compileItem(item);
+    before.set(item.sk, { text, role });
+    roles.set(item.sk, role);
+    await rest?.();
+  }
+  for (const name of before.keys()) if (!roles.has(name)) before.delete(name);
   return roles;
 };
 

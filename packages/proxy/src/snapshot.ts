@@ -8,9 +8,10 @@ import { Failure } from "@sallyport/core/failure";
 import { fromItem, keys, readAll } from "@sallyport/core/family";
 import { Lock } from "@sallyport/core/lock";
 import type { Item, Key, Store } from "@sallyport/core/ports";
-import { type Roles, readRoles } from "@sallyport/core/role";
+import { type CompiledRoles, type Roles, readRoles } from "@sallyport/core/role";
 import { User } from "@sallyport/core/user";
 import { within } from "./deadline.ts";
+import { rest } from "./slice.ts";
 
 /** Roles and locks as of an epoch (or later: never earlier). */
 export interface View {
@@ -60,10 +61,10 @@ const unavailable = (cause: unknown): Failure =>
   });
 
 /** @throws Failure `unavailable` when the table can't be read, or a lock can't: what it holds nobody knows */
-const readView = async (store: Store): Promise<View> => {
+const readView = async (store: Store, compiled: CompiledRoles): Promise<View> => {
   // read first: a change that lands while the rest is read leaves the view older than its epoch says, never newer
   const epoch = epochOf(await store.get(keys.epoch()));
-  const [roles, locks] = await Promise.all([readRoles(store), readAll(store, Lock, "access#lock")]);
+  const [roles, locks] = await Promise.all([readRoles(store, compiled, rest), readAll(store, Lock, "access#lock")]);
   return { epoch, roles, locks };
 };
 
@@ -75,8 +76,10 @@ const parse = <T>(read: () => T): T | undefined => {
     return undefined;
   }
 };
-const userOf = (item: Item | undefined): User | undefined => item && parse(() => fromItem(User, item));
-const databaseOf = (item: Item | undefined): Database | undefined => item && parse(() => fromItem(Database, item));
+const userOf = (item?: Item): User | undefined => item && parse(() => fromItem(User, item));
+const databaseOf = (item?: Item): Database | undefined => item && parse(() => fromItem(Database, item));
+
+const textOf = ({ pk, sk }: Key): string => `${pk} ${sk}`;
 
 /** How often a login reads again when the epoch moves under it, and the longest pause before it does: what comes in a burst passes. */
 const tries = 25;
@@ -117,6 +120,7 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
   let view: View = { epoch: -1, roles: new Map(), locks: [] };
   let reading: Promise<View> | undefined;
   const known = openKnown();
+  const compiled: CompiledRoles = new Map();
 
   /** A read that hangs is a read that failed. */
   const patient = async <T>(what: string, work: Promise<T>): Promise<T> => {
@@ -127,8 +131,7 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
     }
   };
   /** However many: each batch has the time that a read may take, so that a full house is no outage. */
-  const readMany = async (what: string, wanted: readonly Key[]): Promise<ReadonlyMap<string, Item>> => {
-    const unique = [...new Map(wanted.map((key) => [`${key.pk} ${key.sk}`, key])).values()];
+  const readMany = async (what: string, unique: readonly Key[]): Promise<ReadonlyMap<string, Item>> => {
     const found = new Map<string, Item>();
     for (let at = 0; at < unique.length; at += batches * batchSize) {
       const parts = Array.from({ length: batches }, (_, part) => {
@@ -136,12 +139,13 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
         return unique.slice(from, from + batchSize);
       }).filter((part) => part.length > 0);
       const read = await Promise.all(parts.map((part) => patient(what, store.getMany(part))));
-      for (const item of read.flat()) if (item) found.set(`${item.pk} ${item.sk}`, item);
+      for (const item of read.flat()) if (item) found.set(textOf(item), item);
+      await rest();
     }
     return found;
   };
   const reload = (): Promise<View> => {
-    reading ??= patient("reading roles and locks", readView(store))
+    reading ??= patient("reading roles and locks", readView(store, compiled))
       .then((read) => {
         view = read;
         return read;
@@ -200,18 +204,31 @@ export const openSnapshot = (store: Store, options: { patience: number }): Snaps
       if (view.epoch !== epoch) await reload();
       if (view.epoch !== epoch) await reload();
       const decided = view;
-      const wanted = concerns.flatMap((one) => [
-        keys.user(one.user),
-        keys.database(one.database),
-        keys.connectToken(one.token),
+      const people = new Set(concerns.map((one) => one.user));
+      const places = new Set(concerns.map((one) => one.database));
+      const tokens = new Set(concerns.map((one) => one.token));
+      const found = await readMany("reading what live sessions need", [
+        ...[...people].map(keys.user),
+        ...[...places].map(keys.database),
+        ...[...tokens].map(keys.connectToken),
       ]);
-      const found = await readMany("reading what live sessions need", wanted);
-      const item = (key: Key): Item | undefined => found.get(`${key.pk} ${key.sk}`);
+      /** Each is read once, however many sessions it has. */
+      const parseAll = async <T>(names: ReadonlySet<string>, keyOf: (name: string) => Key, of: (item?: Item) => T) => {
+        const all = new Map<string, T>();
+        for (const name of names) {
+          all.set(name, of(found.get(textOf(keyOf(name)))));
+          await rest();
+        }
+        return all;
+      };
+      const users = await parseAll(people, keys.user, userOf);
+      const databases = await parseAll(places, keys.database, databaseOf);
+      await rest();
       return concerns.map((one) => ({
         view: decided,
-        user: userOf(item(keys.user(one.user))),
-        database: databaseOf(item(keys.database(one.database))),
-        token: item(keys.connectToken(one.token)),
+        user: users.get(one.user),
+        database: databases.get(one.database),
+        token: found.get(textOf(keys.connectToken(one.token))),
       }));
     },
   };

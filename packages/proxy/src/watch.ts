@@ -5,6 +5,7 @@ import { Failure } from "@sallyport/core/failure";
 import type { Clock } from "@sallyport/core/ports";
 import { describeError, type Log } from "./log.ts";
 import type { LiveSession, Sessions } from "./session.ts";
+import { rest } from "./slice.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface Watch {
@@ -28,10 +29,11 @@ export const openWatch = (parts: { snapshot: Snapshot; sessions: Sessions; stead
       stale.map(({ token }) => ({ user: token.user, database: token.database, token: token.id })),
       epoch,
     );
-    stale.forEach((session, at) => {
+    for (const [at, session] of stale.entries()) {
       const own = facts[at];
       if (own) session.decideAgain(own, epoch);
-    });
+      await rest();
+    }
   };
 
   const checkEpoch = async (): Promise<void> => {
