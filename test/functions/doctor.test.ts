@@ -2,15 +2,16 @@
 import type { Finding } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
 import { keys } from "@sallyport/core/family";
+import type { Key } from "@sallyport/core/ports";
 import { adminRole } from "@sallyport/core/user";
 import { openApi } from "@sallyport/functions/api";
 import { describe, expect, it } from "vitest";
 import { context, httpEvent, makeUser, openWorld } from "./world.ts";
 
 const listing = "rds/eu-west-1/self";
-const run = (at: number, over: object = {}) => {
+const run = (at: number, over: object = {}): [Key, object] => {
   const line = { listing, at, complete: true, found: 1, written: [], removed: [], warnings: [] };
-  return [keys.run("discovery", listing), { ...line, ...over }] as const;
+  return [keys.run("discovery", listing), { ...line, ...over }];
 };
 
 const open = async () => {

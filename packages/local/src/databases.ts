@@ -1,7 +1,7 @@
 // The laptop's RDS: an instance or cluster in the emulated API, a front on a loopback address for each member, and the names
 // that lead there. A front lets in whoever shows a token that AWS would take: for this endpoint, this user, in time, signed
 // by somebody whose policy says rds-db:connect.
-import type { DBCluster, DBInstance } from "@aws-sdk/client-rds";
+import type { DBCluster, DBClusterEndpoint, DBInstance } from "@aws-sdk/client-rds";
 import { type Account, keysOf } from "./account.ts";
 import type { Authority } from "./certificate.ts";
 import type { Ask, Front, FrontOptions } from "./front.ts";
@@ -18,21 +18,32 @@ export interface Server<F extends AnyFront> {
   front(options: Omit<FrontOptions, "upstream">): Promise<F>;
 }
 
-export interface Databases {
+export interface Databases extends AccountDatabases {
+  /** Those of another account. */
+  of(account: Account): AccountDatabases;
+  close(): Promise<void>;
+}
+
+export interface AccountDatabases {
   /** An instance on this server. Its port is the front's. */
   addInstance<F extends AnyFront>(
     spec: InstanceSpec,
     server: Server<F>,
   ): Promise<{ readonly record: DBInstance; readonly front: F }>;
-  /** An Aurora cluster: the first server is the writer, the reader endpoint alternates between the others. */
+  /** An Aurora cluster, or a Multi-AZ one by its engine: the first server is the writer, the reader endpoint alternates between the others. */
   addCluster<F extends AnyFront>(
     spec: ClusterSpec,
     servers: readonly Server<F>[],
   ): Promise<{ readonly record: DBCluster; readonly fronts: readonly F[] }>;
-  close(): Promise<void>;
+  /** A custom endpoint of an Aurora cluster, which alternates between these of its members. Certificates and tokens stay the cluster's. */
+  addCustomEndpoint(
+    spec: { readonly cluster: string; readonly id: string },
+    members: readonly Pick<AnyFront, "host">[],
+  ): DBClusterEndpoint;
 }
 
 interface Place {
+  /** Home. */
   readonly account: Account;
   readonly region: string;
   readonly accounts: readonly Account[];
@@ -48,8 +59,7 @@ const addresses = function* (): Generator<string, never> {
 };
 
 export const openDatabases = (place: Place): Databases => {
-  const { account, region, rds } = place;
-  const where = { accountId: account.id, region };
+  const { region, rds } = place;
   const next = addresses();
   const fronts: AnyFront[] = [];
   const hosts = new Map<string, readonly string[]>();
@@ -60,7 +70,7 @@ export const openDatabases = (place: Place): Databases => {
   };
 
   /** Would AWS let this token in? Never throws: a token that can't be read is a wrong one. */
-  const check = (ask: Ask, names: readonly string[], resourceId: string): boolean => {
+  const check = (account: Account, ask: Ask, names: readonly string[], resourceId: string): boolean => {
     try {
       const { identity } = verifyToken({
         token: ask.password.reveal(),
@@ -82,6 +92,7 @@ export const openDatabases = (place: Place): Databases => {
   };
 
   const open = async <F extends AnyFront>(
+    account: Account,
     server: Server<F>,
     known: () => { names: readonly string[]; resourceId: string },
     names: readonly string[],
@@ -89,7 +100,7 @@ export const openDatabases = (place: Place): Databases => {
   ) => {
     const front = await server.front({
       identity: await place.authority.issue(names),
-      check: (ask) => check(ask, known().names, known().resourceId),
+      check: (ask) => check(account, ask, known().names, known().resourceId),
       host: next.next().value,
       ...(port !== undefined && { port }),
     });
@@ -97,24 +108,28 @@ export const openDatabases = (place: Place): Databases => {
     return front;
   };
 
-  return {
+  const of = (account: Account): AccountDatabases => ({
     async addInstance(spec, server) {
       // the record decides the names, and needs the port that only the front knows
+      const where = { accountId: account.id, region };
       const draft = rds.addInstance(where, spec);
       const host = draft.Endpoint?.Address ?? "";
-      const front = await open(server, () => ({ names: [host], resourceId: draft.DbiResourceId ?? "" }), [host]);
+      const front = await open(account, server, () => ({ names: [host], resourceId: draft.DbiResourceId ?? "" }), [
+        host,
+      ]);
       name({ [host]: [front.host] });
       rds.change(where, spec.id, { Endpoint: { ...draft.Endpoint, Port: front.port } });
       return { record: { ...draft, Endpoint: { ...draft.Endpoint, Port: front.port } }, front };
     },
 
     async addCluster<F extends AnyFront>(spec: ClusterSpec, servers: readonly Server<F>[]) {
+      const where = { accountId: account.id, region };
       const draft = rds.addCluster(where, spec);
       const [primary = "", reader = ""] = [draft.Endpoint, draft.ReaderEndpoint];
       const names = [primary, reader];
       const known = { names, resourceId: draft.DbClusterResourceId ?? "" };
       const members: F[] = [];
-      for (const server of servers) members.push(await open(server, () => known, names, members[0]?.port));
+      for (const server of servers) members.push(await open(account, server, () => known, names, members[0]?.port));
       const [writer, ...readers] = members.map((front) => front.host);
       name({ [primary]: writer === undefined ? [] : [writer], [reader]: readers });
       const port = members[0]?.port ?? 5432;
@@ -123,6 +138,16 @@ export const openDatabases = (place: Place): Databases => {
       return { record: { ...draft, Port: port }, fronts: members };
     },
 
+    addCustomEndpoint(spec, members) {
+      const endpoint = rds.addCustomEndpoint({ accountId: account.id, region }, spec);
+      name({ [endpoint.Endpoint ?? ""]: members.map(({ host }) => host) });
+      return endpoint;
+    },
+  });
+
+  return {
+    ...of(place.account),
+    of,
     async close() {
       await Promise.all(fronts.map((front) => front.close()));
     },

@@ -9,6 +9,8 @@ export interface FunctionDefinition {
   readonly arn: string;
   /** The whole environment, as Lambda would set it. */
   readonly env: Readonly<Record<string, string>>;
+  /** What Node is to be started with, as a layer would. */
+  readonly flags?: readonly string[];
   readonly timeoutMs: number;
 }
 
@@ -49,7 +51,7 @@ const startInstance = (name: string, of: FunctionDefinition, write: (text: strin
     workerData: { entry: of.entry, name },
     stdout: true,
     stderr: true,
-    execArgv: [],
+    execArgv: [...(of.flags ?? [])],
   });
   const waiting = new Map<string, (outcome: Outcome) => void>();
   for (const stream of [worker.stdout, worker.stderr]) stream.setEncoding("utf8").on("data", write);
