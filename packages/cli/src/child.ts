@@ -2,7 +2,7 @@
 // business (the terminal tells it as well as us); other signals are forwarded.
 import { accessSync, constants, statSync } from "node:fs";
 import { constants as system } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { Failure } from "@sallyport/core/failure";
 import type { Context } from "./context.ts";
 
@@ -20,6 +20,23 @@ export const findProgram = (names: readonly string[], env: Readonly<NodeJS.Proce
   // an empty part of PATH means the working folder, where anybody may have put a program of that name
   const folders = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(isProgram);
+};
+
+/** What the program is, by the flags it takes: many systems have MariaDB's client under the name of mysql. */
+export const nameProgram = async (context: Context, program: string): Promise<string> => {
+  const name = basename(program);
+  if (name !== "mysql") return name;
+  const child = context.spawn(program, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
+  const said = await new Promise<string>((resolve) => {
+    let all = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      all += chunk.toString();
+    });
+    // that it can't be started is told when it is run
+    child.once("error", () => resolve(""));
+    child.once("close", () => resolve(all));
+  });
+  return said.includes("MariaDB") ? "mariadb" : name;
 };
 
 const forwarded = ["SIGTERM", "SIGHUP", "SIGQUIT", "SIGINT"] as const;

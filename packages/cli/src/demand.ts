@@ -20,3 +20,9 @@ export const noteDemands = (context: Context, protocol: ProtocolName, database: 
   note(context, `${found.join(" and ")} in your environment makes clients refuse: a token can't do SCRAM`);
   note(context, `hint: use the tunnel, which clears it for the program it starts: sally db connect ${database}`);
 };
+
+/** What the help of the commands says that lead to a client program. */
+export const pluginHelp = `
+MariaDB's clients load caching_sha2_password and mysql_clear_password from plugin files. Where one says that it
+cannot be loaded, caching_sha2_password.so is missing: it comes with libmariadb3 (Debian, Ubuntu) or
+mariadb-connector-c (Fedora, Alpine, Homebrew), and --plugin-dir names another folder for it.`;

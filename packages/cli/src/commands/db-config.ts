@@ -1,7 +1,6 @@
 // sally db config: a login's parts, for a graphical client's form. The token is shown only where it is asked for (cmd).
-import { protocols } from "@sallyport/core/database";
 import type { Command } from "commander";
-import { connectionUrl } from "../connection.ts";
+import { programWords } from "../connection.ts";
 import type { Context } from "../context.ts";
 import { noteDemands } from "../demand.ts";
 import { requireLogin, targetOf } from "../direct.ts";
@@ -15,7 +14,7 @@ const act = (context: Context, database: string | undefined, format: Format): vo
   const login = requireLogin(context, requireProfile(context).server, database);
   if (format === "cmd") {
     noteDemands(context, login.protocol, login.database);
-    say(context, commandLine([protocols[login.protocol].programs[0], connectionUrl(targetOf(login))]));
+    say(context, commandLine(programWords(targetOf(login))));
     return;
   }
   const { host, port, user, name, caFile, expiresAt } = login;

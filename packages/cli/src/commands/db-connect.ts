@@ -2,9 +2,10 @@
 import { protocols } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
 import type { Command } from "commander";
-import { findProgram, runProgram } from "../child.ts";
-import { connectionUrl, programEnvironment } from "../connection.ts";
+import { findProgram, nameProgram, runProgram } from "../child.ts";
+import { programEnvironment, programWords } from "../connection.ts";
 import type { Context } from "../context.ts";
+import { pluginHelp } from "../demand.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { keepPass } from "../pass.ts";
 import { reportFailure } from "../terminal.ts";
@@ -21,7 +22,8 @@ const act = async (context: Context, database: string, options: WishOptions): Pr
   const tunnel = await openTunnel(keeper, 0, (failure) => reportFailure(context, failure));
   try {
     const target = tunnelTarget(keeper, tunnel);
-    context.exit(await runProgram(context, program, [connectionUrl(target)], programEnvironment(context.env, target)));
+    const [, ...words] = programWords(target, await nameProgram(context, program));
+    context.exit(await runProgram(context, program, words, programEnvironment(context.env, target)));
   } finally {
     await tunnel.close(farewellMs);
   }
@@ -31,5 +33,6 @@ export const dbConnect = (db: Command, context: Context): void => {
   withWish(db.command("connect"))
     .description("open the database's own client program through a tunnel")
     .argument("<name>", "database")
+    .addHelpText("after", pluginHelp)
     .action((database: string, options: WishOptions) => act(context, database, options));
 };

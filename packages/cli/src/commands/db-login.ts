@@ -1,9 +1,8 @@
 // sally db login: a connection without a tunnel. The token is the password; it is kept for db env and db config until it expires.
-import { protocols } from "@sallyport/core/database";
 import type { Command } from "commander";
-import { connectionUrl } from "../connection.ts";
+import { connectionUrl, programWords } from "../connection.ts";
 import type { Context } from "../context.ts";
-import { noteDemands } from "../demand.ts";
+import { noteDemands, pluginHelp } from "../demand.ts";
 import { keepLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { type WishOptions, withWish } from "../option.ts";
@@ -23,7 +22,7 @@ const act = async (context: Context, database: string, options: Options): Promis
   const url = connectionUrl(target);
   noteDemands(context, login.protocol, login.database);
   if (options.format === "cmd") {
-    say(context, commandLine([protocols[login.protocol].programs[0], url]));
+    say(context, commandLine(programWords(target)));
     return;
   }
   const { host, port, user, name, id, expiresAt, logins, caFile } = login;
@@ -39,6 +38,7 @@ export const dbLogin = (db: Command, context: Context): void => {
   withWish(db.command("login"))
     .description("get a token for a direct connection and print the connection string")
     .argument("<name>", "database")
+    .addHelpText("after", pluginHelp)
     .addOption(formatOption(["text", "json", "yaml", "cmd"]))
     .action((database: string, options: Options) => act(context, database, options));
 };
