@@ -42,10 +42,22 @@ describe("Aurora clusters", () => {
   it("without a writer have no primary; other engines are not ours", async () => {
     addCluster("replica", ["a"]);
     rds.change(where, "replica", { DBClusterMembers: [{ DBInstanceIdentifier: "replica-a", IsClusterWriter: false }] });
-    addCluster("mysql", ["a"], { engine: "aurora-mysql" });
+    addCluster("multi", ["a"], { engine: "postgres" });
     addCluster("docs", ["a"], { engine: "docdb" });
     addCluster("empty", []);
     expect((await list(open().aurora)).sightings.map(({ endpointType }) => endpointType)).toEqual(["reader"]);
+  });
+
+  it.each([
+    ["aurora-postgresql", "postgres", 5432],
+    ["aurora-mysql", "mysql", 3306],
+  ])("of %s speak %s, at every endpoint", async (engine, protocol, port) => {
+    addCluster("orders", ["a", "b"], { engine });
+    rds.addCustomEndpoint(where, { cluster: "orders", id: "reports" });
+    const { sightings } = await list(open().aurora);
+    expect(sightings.map((found) => [found.engine, found.protocol, found.endpoint?.port])).toEqual(
+      Array.from({ length: 3 }, () => [engine, protocol, port]),
+    );
   });
 
   it("of Serverless v1, or without IAM authentication, are unsupported with what mends it", async () => {

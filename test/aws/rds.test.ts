@@ -31,11 +31,47 @@ describe("RDS instances", () => {
   });
 
   it("of other engines and members of clusters are not ours to list", async () => {
-    for (const engine of ["mysql", "mariadb", "oracle-ee", "docdb"]) rds.addInstance(where, { id: engine, engine });
+    for (const engine of ["oracle-ee", "sqlserver-ex", "docdb"]) rds.addInstance(where, { id: engine, engine });
     rds.addCluster(where, { id: "cluster" });
     rds.addInstance(where, { id: "member", cluster: "cluster" });
     rds.addInstance(where, { id: "unheard-of", engine: "postgres-9000" as string });
     expect((await list(open().rds)).sightings).toEqual([]);
+  });
+
+  it.each([
+    ["postgres", "13.4", "postgres", "available"],
+    ["mysql", "8.4.5", "mysql", "available"],
+    ["mysql", "5.7.44-rds.20250103", "mysql", "available"],
+    ["mariadb", "10.6.0", "mysql", "available"],
+    ["mariadb", "10.11.10", "mysql", "available"],
+    ["mariadb", "11.4.3", "mysql", "available"],
+    ["mariadb", "10.5.27", "mysql", "unsupported"],
+    ["mariadb", "10.4", "mysql", "unsupported"],
+    ["mariadb", "9.9.9", "mysql", "unsupported"],
+    ["mariadb", "lts", "mysql", "available"],
+  ])("of %s %s speak %s and are %s", async (engine, engineVersion, protocol, status) => {
+    rds.addInstance(where, { id: "orders", engine, engineVersion });
+    const sighting = await one(open().rds);
+    expect(sighting).toMatchObject({ engine, engineVersion, protocol, status, endpointType: "instance" });
+    expect(sighting.reason).toBe(
+      status === "available"
+        ? undefined
+        : `mariadb ${engineVersion} has no IAM authentication: upgrade it to 10.6 or later`,
+    );
+  });
+
+  it("of a version without IAM authentication are not switched on, on or off", async () => {
+    rds.addInstance(where, { id: "orders", engine: "mariadb", engineVersion: "10.5.27", iam: false });
+    const sighting = await one(open().rds);
+    expect(sighting.reason).toContain("upgrade it to 10.6");
+    expect(sighting).not.toHaveProperty("iamOff");
+  });
+
+  it.each(["mysql", "postgres"])("of a Multi-AZ DB cluster of %s speak its protocol", async (engine) => {
+    rds.addCluster(where, { id: "multi", engine });
+    rds.addInstance(where, { id: "multi-1", cluster: "multi" });
+    const port = engine === "mysql" ? 3306 : 5432;
+    expect(await one(open().rds)).toMatchObject({ engine, protocol: engine, endpoint: { port } });
   });
 
   it("of a Multi-AZ DB cluster are its primary and its reader, by the cluster's resource id", async () => {

@@ -12,12 +12,22 @@ interface Engine {
 type Engines = ReadonlyMap<string, Engine>;
 
 /** RDS instances that are not members of a cluster. */
-export const instanceEngines: Engines = new Map<string, Engine>([["postgres", { protocol: "postgres" }]]);
+export const instanceEngines: Engines = new Map<string, Engine>([
+  ["postgres", { protocol: "postgres" }],
+  ["mysql", { protocol: "mysql" }],
+  ["mariadb", { protocol: "mysql", since: [10, 6] }],
+]);
 
 /** RDS Multi-AZ DB clusters. */
-export const multiAzEngines: Engines = new Map<string, Engine>([["postgres", { protocol: "postgres" }]]);
+export const multiAzEngines: Engines = new Map<string, Engine>([
+  ["postgres", { protocol: "postgres" }],
+  ["mysql", { protocol: "mysql" }],
+]);
 
-export const auroraEngines: Engines = new Map<string, Engine>([["aurora-postgresql", { protocol: "postgres" }]]);
+export const auroraEngines: Engines = new Map<string, Engine>([
+  ["aurora-postgresql", { protocol: "postgres" }],
+  ["aurora-mysql", { protocol: "mysql" }],
+]);
 
 /** Why this version can't be logged in to by IAM; undefined when it can, or when the version says nothing. */
 export const tooOld = (name: string, { since }: Engine, version: string): string | undefined => {
