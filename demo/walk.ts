@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { accessSync, constants, writeFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import type { Laptop } from "@sallyport/local/laptop";
@@ -159,20 +159,17 @@ const locked = async (admin: Person, ana: Person, laptop: Laptop): Promise<void>
 const trail = async (laptop: Laptop): Promise<void> => {
   step("the audit trail of what just happened");
   const lines: { at: number; text: string }[] = [];
-  for (const file of await readdir(laptop.auditDir, { recursive: true, withFileTypes: true })) {
-    if (!file.isFile()) continue;
-    for (const line of (await readFile(join(file.parentPath, file.name), "utf8")).split("\n").filter(Boolean)) {
-      const { at, session, seq, hash: _, ...rest } = JSON.parse(line) as Record<string, unknown>;
-      lines.push({
-        at: Number(at),
-        text: `${new Date(Number(at)).toISOString()} ${String(session).slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
-      });
-    }
+  for (const line of await laptop.trail()) {
+    const { at, session, seq, chain: _, ...rest } = JSON.parse(line) as Record<string, unknown>;
+    lines.push({
+      at: Number(at),
+      text: `${new Date(Number(at)).toISOString()} ${String(session).slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
+    });
   }
   lines.sort((a, b) => a.at - b.at);
   for (const { text } of lines) say(text.length > 180 ? `${text.slice(0, 177)}…` : text);
   if (lines.length === 0) throw new Error("the audit trail is empty");
-  good(`${lines.length} records in ${laptop.auditDir}`);
+  good(`${lines.length} records, in the bucket or on their way there`);
 };
 
 /** Runs it all, throws when anything is not as it should be. */

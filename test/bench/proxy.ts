@@ -11,9 +11,9 @@ import { vaultClient } from "@sallyport/aws/vault";
 import type { AuditSink } from "@sallyport/core/ports";
 import { secret } from "@sallyport/core/secret";
 import { openCertificate, sourceOf } from "@sallyport/proxy/certificate";
-import { openFolderSink } from "@sallyport/proxy/folder";
 import { makeProxyId, openProxy, type ProxyParts } from "@sallyport/proxy/proxy";
 import { readSettings } from "@sallyport/proxy/settings";
+import { openSink } from "@sallyport/proxy/sink";
 import { protocols } from "@sallyport/wire/protocols";
 
 const settings = readSettings(process.env);
@@ -36,10 +36,7 @@ const discard: AuditSink = {
   seal: () => undefined,
   close: async () => {},
 };
-const sink =
-  process.env["BENCH_AUDIT"] === "off"
-    ? discard
-    : await openFolderSink({ folder: settings.auditDir, proxy: id, clock, bytes: settings.auditBytes });
+const sink = process.env["BENCH_AUDIT"] === "off" ? discard : await openSink({ proxy: id, settings, clock, log });
 
 const roots = await loadRoots(settings.caFile === undefined ? {} : { file: settings.caFile });
 const upstream: ProxyParts["upstream"] = (database, grant) =>

@@ -1,7 +1,3 @@
-// Marked secrets go through everything a person and a client can do, and then everything that was written is searched for them.
-// Beside it what the API owes to strangers: other people's things do not exist, guesses are counted, IAM alone breaks the glass.
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
 import { type Client, openClient } from "@sallyport/client/client";
 import type { Document } from "@sallyport/core/api";
@@ -181,11 +177,7 @@ describe("S-40 canary secrets", () => {
     expect(written["the table"]).toContain(bearer.id);
   }, 40_000);
 
-  const auditText = async (): Promise<string> => {
-    const { auditDir } = world.laptop;
-    const files = await readdir(auditDir);
-    return (await Promise.all(files.map((name) => readFile(join(auditDir, name), "utf8")))).join("");
-  };
+  const auditText = async (): Promise<string> => (await world.laptop.trail()).join("\n");
 });
 
 describe("S-10 what is somebody else's", () => {

@@ -1,8 +1,7 @@
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Client } from "@sallyport/client/client";
 import type { ConnectAnswer } from "@sallyport/core/api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chainOf } from "../contract/audit-sink.ts";
 import { message, sslRequest, startup } from "../local/postgres-bytes.ts";
 import { type Door, doorOf, enter, eventually, within } from "./attack.ts";
 import { say, short } from "./clients/raw.ts";
@@ -79,12 +78,8 @@ describe("inside a session", () => {
       })
       .join("\n§\n");
   const audited = async (session: string): Promise<Record<string, unknown>[]> => {
-    const { auditDir } = world.laptop;
-    const files = await readdir(auditDir);
-    const text = (await Promise.all(files.map((name) => readFile(join(auditDir, name), "utf8")))).join("");
-    return text
-      .split("\n")
-      .flatMap((line) => (line === "" ? [] : [JSON.parse(line) as Record<string, unknown>]))
+    return (await world.laptop.trail())
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
       .filter((line) => line["session"] === session);
   };
 
@@ -127,7 +122,8 @@ describe("inside a session", () => {
     expect(ours).toEqual(server);
     expect(lines.at(0)).toMatchObject({ event: "session.start", seq: 1 });
     expect(lines.at(-1)).toMatchObject({ event: "session.end", seq: lines.length });
-    expect(item).toMatchObject({ seq: lines.length, head: lines.at(-1)?.["hash"] });
+    const { head } = chainOf(await world.laptop.trail(), String(item?.sk));
+    expect(item).toMatchObject({ seq: lines.length, head, sealed: { seq: lines.length, head } });
   });
 
   const joinParts = (lines: readonly Record<string, unknown>[]): string[] => {

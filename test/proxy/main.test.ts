@@ -50,12 +50,33 @@ it.each([
   ["SALLYPORT_PLAIN_PORTS", "{"],
   ["SALLYPORT_GATE_PORT", "70000"],
   ["SALLYPORT_AUDIT_BYTES", "12"],
+  ["SALLYPORT_AUDIT_BUCKET", "both-a-bucket-and-a-folder"],
+  ["SALLYPORT_AUDIT_DIR", undefined],
+  ["SALLYPORT_SPOOL_DIR", "a-volume-for-no-bucket"],
+  ["SALLYPORT_SPOOL_BYTES", "1000"],
   ["SALLYPORT_DRAIN_SECONDS", "soon"],
   ["SALLYPORT_CERT_SECRET", "sallyport/proxy/certificate"],
   ["SALLYPORT_CERT_FILE", undefined],
   ["SALLYPORT_KEY_FILE", undefined],
 ])("names %s when it is %j", (name, value) => {
-  expect(() => readSettings({ ...enough, [name]: value })).toThrow(name);
+  // what is said of where the audit goes names the bucket, whichever of the three is wrong
+  const named = /AUDIT_DIR|SPOOL_DIR/.test(name) ? "SALLYPORT_AUDIT_BUCKET" : name;
+  expect(() => readSettings({ ...enough, [name]: value })).toThrow(named);
+});
+
+it("takes a bucket with a volume before it, in place of a folder", () => {
+  const { SALLYPORT_AUDIT_DIR: _, ...rest } = enough;
+  const env = {
+    ...rest,
+    SALLYPORT_AUDIT_BUCKET: "audit",
+    SALLYPORT_SPOOL_DIR: "/spool",
+    SALLYPORT_AUDIT_KEY: "alias/a",
+  };
+  expect(readSettings(env)).toMatchObject({
+    audit: { bucket: "audit", spool: "/spool", spoolBytes: 1_073_741_824 },
+    auditKey: "alias/a",
+  });
+  expect(() => readSettings({ ...env, SALLYPORT_SPOOL_DIR: undefined })).toThrow("SALLYPORT_AUDIT_BUCKET");
 });
 
 it("ends with status 1 and one line of JSON when it can't start", async () => {

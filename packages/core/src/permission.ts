@@ -31,6 +31,9 @@ export interface Deployment {
   readonly scope?: readonly string[];
   /** The key of the root certificate, which nobody but certify may sign with. */
   readonly rootKeyArn?: string;
+  /** Where the audit goes, and the key that signs how far it goes. */
+  readonly auditBucketArn?: string;
+  readonly auditKeyArn?: string;
   /** Secrets of the proxies are named `<prefix>/proxy/…`. */
   readonly secretPrefix: string;
   /** Roles in other accounts that matchers name; empty when there are none. */
@@ -56,17 +59,21 @@ const secretOf = (d: Deployment, name: string): string =>
   `arn:${d.partition}:secretsmanager:${d.region}:${d.account}:secret:${d.secretPrefix}/${name}`;
 
 /** What is signed is a digest: KMS sees no message, and nothing else can be made of the key. */
+const signWith = (key: string): Statement => ({
+  actions: ["kms:Sign"],
+  resources: [key],
+  conditions: { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
+});
 const rootKey = ({ rootKeyArn }: Deployment): readonly Statement[] =>
-  rootKeyArn === undefined
+  rootKeyArn === undefined ? [] : [{ actions: ["kms:GetPublicKey"], resources: [rootKeyArn] }, signWith(rootKeyArn)];
+
+/** Put, under the task's own name, which IAM fills in; not read, not listed, not deleted. */
+const auditing = ({ auditBucketArn, auditKeyArn }: Deployment): readonly Statement[] => [
+  ...(auditBucketArn === undefined
     ? []
-    : [
-        { actions: ["kms:GetPublicKey"], resources: [rootKeyArn] },
-        {
-          actions: ["kms:Sign"],
-          resources: [rootKeyArn],
-          conditions: { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
-        },
-      ];
+    : [{ actions: ["s3:PutObject"], resources: [`${auditBucketArn}/segments/\${aws:userid}/*`] }]),
+  ...(auditKeyArn === undefined ? [] : [signWith(auditKeyArn)]),
+];
 
 const read = ["GetItem", "BatchGetItem", "Query"];
 
@@ -141,6 +148,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
       // not the key of the next certificate, which waits beside the current one
       conditions: { StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } },
     },
+    ...auditing(d),
     ...assume(d),
   ],
 };

@@ -121,3 +121,9 @@ export interface AuditSink {
   seal(session: string): Head | undefined;
   close(): Promise<void>;
 }
+
+/** Where closed segments of the audit are kept for good: put, and never read, changed or deleted by who puts them. */
+export interface Segments {
+  /** Keeps these bytes; the same put done again is no error. @throws Failure `unavailable` */
+  put(name: string, bytes: Uint8Array): Promise<void>;
+}

@@ -1,5 +1,6 @@
 // A session: one authorised connection through a proxy. The proxy writes it; the sweeper closes those whose proxy is gone.
 import * as z from "zod";
+import { Seal } from "./seal.ts";
 
 export const Session = z.object({
   id: z.string(),
@@ -19,9 +20,11 @@ export const Session = z.object({
   reason: z.string().optional(),
   /** It holds one of its user's counted connections (limit#): whoever closes it gives that back. */
   counted: z.boolean().optional(),
-  /** The last audit record's sequence number and hash. */
+  /** How far its audit records are known to go: the last one's number, and the hash they all went into. */
   seq: z.number().optional(),
   head: z.string().optional(),
+  /** The last of these that was signed; it may speak of fewer records than `seq` does. */
+  sealed: Seal.optional(),
 });
 export type Session = z.infer<typeof Session>;
 

@@ -7,12 +7,15 @@ import { CreateSecretCommand, SecretsManagerClient } from "@aws-sdk/client-secre
 import { kindNames } from "@sallyport/core/database";
 import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
 import type { Account, Credentials } from "./account.ts";
+import type { S3 } from "./services/s3.ts";
 
 export const table = "sallyport";
 const prefix = "sallyport";
 export const cancelSecret = `${prefix}/proxy/cancel-key`;
 export const certSecret = `${prefix}/proxy/certificate`;
 export const rootKey = "alias/sallyport-root";
+export const auditKey = "alias/sallyport-audit";
+export const auditBucket = "sallyport-audit";
 
 /** What an AWS client needs to reach the account. */
 interface ClientSettings {
@@ -21,15 +24,28 @@ interface ClientSettings {
   readonly credentials: Credentials;
 }
 
-const deploymentOf = (account: Account, rootKeyArn: string): Deployment => ({
+/** The role in another account that the laptop's deployment may assume; whether it is there and lets anybody in is that account's matter. */
+export const roleAbroad = ({ id }: Account): string => `arn:aws:iam::${id}:role/sallyport-reach`;
+
+const deploymentOf = (
+  account: Account,
+  others: readonly Account[],
+  rootKeyArn: string,
+  auditKeyArn: string,
+): Deployment => ({
   partition: "aws",
   account: account.id,
   region: account.region,
   tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
   discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
+  probeArn: `arn:aws:lambda:${account.region}:${account.id}:function:probe`,
+  enableArn: `arn:aws:lambda:${account.region}:${account.id}:function:enable`,
+  enabling: ["db", "cluster"].map((type) => `arn:aws:rds:*:${account.id}:${type}:*`),
   secretPrefix: prefix,
   rootKeyArn,
-  assumable: [],
+  auditKeyArn,
+  auditBucketArn: `arn:aws:s3:::${auditBucket}`,
+  assumable: others.map(roleAbroad),
 });
 
 /** A signing key that never leaves KMS; answers its ARN. */
@@ -45,10 +61,27 @@ const makeKey = async (settings: ClientSettings, alias: string): Promise<string>
   }
 };
 
+/** The bucket of the audit: put once, kept, and nothing taken out. */
+export const addAuditBucket = (s3: S3, account: Account): void =>
+  s3.addBucket({
+    name: auditBucket,
+    accountId: account.id,
+    retainFor: 86_400_000,
+    denied: [
+      {
+        actions: ["s3:PutObject"],
+        resources: [`arn:aws:s3:::${auditBucket}/*`],
+        conditions: { Null: { "s3:if-none-match": "true" }, Bool: { "s3:ObjectCreationOperation": "true" } },
+      },
+      { actions: ["s3:DeleteObject", "s3:DeleteObjectVersion"], resources: [`arn:aws:s3:::${auditBucket}/*`] },
+    ],
+  });
+
 /** Answers the keys of the operator, who may invoke bootstrap and nothing else. */
 export const deploy = async (
   account: Account,
   env: (credentials: Credentials) => ClientSettings,
+  others: readonly Account[] = [],
 ): Promise<Credentials> => {
   const { credentials } = account.addUser({
     name: "deployer",
@@ -59,7 +92,8 @@ export const deploy = async (
       },
     ],
   });
-  const deployment = deploymentOf(account, await makeKey(env(credentials), rootKey));
+  const settings = env(credentials);
+  const deployment = deploymentOf(account, others, await makeKey(settings, rootKey), await makeKey(settings, auditKey));
   for (const principal of principals)
     account.addRole({ name: `sallyport-${principal}`, statements: statementsFor(principal, deployment, kindNames) });
   const dynamodb = new DynamoDBClient(env(credentials));
@@ -88,10 +122,15 @@ export const deploy = async (
 /** An instance here is never replaced by a younger one, as Lambda's and ECS's are long before their keys end. */
 const lifetimeMs = 30 * 86_400_000;
 
+/** A name for one instance of a principal: who it is for as long as it lives, however often its keys are renewed. */
+export const instanceName = (principal: Principal): string => `${principal}-${randomUUID().slice(0, 8)}`;
+
 /** Temporary keys of the principal's role. */
-export const sessionOf = (account: Account, principal: Principal): Credentials =>
-  account.session(`sallyport-${principal}`, { sessionName: `${principal}-${randomUUID().slice(0, 8)}`, lifetimeMs })
-    .credentials;
+export const sessionOf = (
+  account: Account,
+  principal: Principal,
+  sessionName: string = instanceName(principal),
+): Credentials => account.session(`sallyport-${principal}`, { sessionName, lifetimeMs }).credentials;
 
 /** Keys as the environment carries them. */
 export const keysEnv = (credentials: Credentials): Readonly<Record<string, string>> => ({

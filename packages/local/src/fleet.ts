@@ -1,13 +1,15 @@
 // The proxy service of the laptop account: proxies as tasks behind the balancers, each with the task role's keys.
+import { join } from "node:path";
+import { type ProtocolName, protocolNames } from "@sallyport/core/database";
 import type { Credentials } from "./account.ts";
 import type { Balancer } from "./balancer.ts";
 import { preload } from "./hosts.ts";
 import { launcher } from "./launcher.ts";
 import { openCredentialsEndpoint, startTask, type TaskProcess } from "./task.ts";
 
-export interface ProxyPorts {
-  readonly postgres: number;
-  readonly gate: number;
+/** What people connect to: a plain port for each protocol, and the gate. */
+export type Door = ProtocolName | "gate";
+export interface ProxyPorts extends Readonly<Record<Door, number>> {
   readonly health: number;
   readonly peer: number;
 }
@@ -25,25 +27,29 @@ export interface Fleet {
 
 /** No task yet; each that is started goes behind the balancers, each that is stopped leaves them first. */
 export const openFleet = (of: {
-  readonly balancers: { readonly postgres: Balancer; readonly gate: Balancer };
-  readonly credentials: () => Credentials;
+  readonly balancers: Readonly<Record<Door, Balancer>>;
+  /** For one task: gives its keys, as often as it asks. */
+  readonly credentials: () => () => Credentials;
   readonly hostsFile: string;
+  /** A folder for the tasks' volumes, one each. */
+  readonly volumes: string;
   readonly env: Readonly<Record<string, string>>;
 }): Fleet => {
   const tasks = new Map<ProxyTask, () => Promise<void>>();
+  let started = 0;
   const retarget = (): void => {
-    of.balancers.postgres.target([...tasks.keys()].map((task) => task.ports.postgres));
-    of.balancers.gate.target([...tasks.keys()].map((task) => task.ports.gate));
+    for (const door of [...protocolNames, "gate"] as const)
+      of.balancers[door].target([...tasks.keys()].map((task) => task.ports[door]));
   };
   const start = async (env: Readonly<Record<string, string>> = {}): Promise<ProxyTask> => {
-    const keys = await openCredentialsEndpoint(of.credentials);
+    const keys = await openCredentialsEndpoint(of.credentials());
     const { flags, env: hosts } = preload(of.hostsFile);
     try {
       const entry = new URL("../../proxy/src/main.ts", import.meta.url).pathname;
       const process = await startTask({
         entry,
         flags,
-        env: { ...of.env, ...hosts, ...keys.env, ...env },
+        env: { ...of.env, SALLYPORT_SPOOL_DIR: join(of.volumes, String(++started)), ...hosts, ...keys.env, ...env },
         launcher: launcher("KILL"),
       });
       const task: ProxyTask = {

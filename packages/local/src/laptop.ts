@@ -3,23 +3,40 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ProtocolName } from "@sallyport/core/database";
 import { defaultNetwork, type Networks } from "@sallyport/core/network";
 import { type Account, type Credentials, openAccount } from "./account.ts";
 import { openBalancer } from "./balancer.ts";
 import { type Authority, createAuthority } from "./certificate.ts";
 import { type Databases, openDatabases } from "./databases.ts";
-import { cancelSecret, certSecret, deploy, keysEnv, rootKey, sessionOf, table } from "./deployment.ts";
+import {
+  addAuditBucket,
+  auditBucket,
+  auditKey,
+  cancelSecret,
+  certSecret,
+  deploy,
+  instanceName,
+  keysEnv,
+  rootKey,
+  sessionOf,
+  table,
+} from "./deployment.ts";
 import { type Endpoint, openEndpoint } from "./endpoint.ts";
-import { openFleet, type ProxyTask } from "./fleet.ts";
+import { type Door, openFleet, type ProxyTask } from "./fleet.ts";
 import { type FunctionRuntime, openFunctions } from "./functions.ts";
 import { openGateway } from "./gateway.ts";
-import { writeHosts } from "./hosts.ts";
+import { preload, writeHosts } from "./hosts.ts";
 import { openSchedule, type Schedule } from "./schedule.ts";
 import type { Rds } from "./services/rds.ts";
+import type { S3 } from "./services/s3.ts";
 import { openServices } from "./services.ts";
+import { readTrail } from "./trail.ts";
 
 export interface Laptop {
   readonly account: Account;
+  /** The accounts beside it. */
+  readonly others: readonly Account[];
   readonly region: string;
   /** The emulated AWS: its URL, the calls made, faults on demand. */
   readonly aws: Endpoint;
@@ -34,10 +51,12 @@ export interface Laptop {
   readonly runtime: FunctionRuntime;
   readonly schedule: Schedule;
   /** Where people's clients connect. */
-  readonly ports: { readonly postgres: number; readonly gate: number };
+  readonly ports: Readonly<Record<Door, number>>;
   /** The root that the proxies' certificate chains to: a file for clients that want one. */
   readonly caFile: string;
-  readonly auditDir: string;
+  readonly s3: S3;
+  /** The lines of the audit, of all proxies or of one: in the bucket, or on their way there. */
+  trail(proxy?: string): Promise<readonly string[]>;
   /** Somebody who may invoke bootstrap, and nothing else. */
   readonly operator: Credentials;
   /** What a process needs to be in this account with these keys. */
@@ -50,15 +69,17 @@ export interface Laptop {
   close(): Promise<void>;
 }
 
-const functionNames = ["api", "bootstrap", "certify", "discover", "sweep"] as const;
+const functionNames = ["api", "bootstrap", "certify", "discover", "enable", "probe", "sweep"] as const;
 const minute = 60_000;
 const entryOf = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
 
 export interface LaptopOptions {
   /** Fixed ports for what people type; any free ones when absent. */
-  readonly ports?: { readonly api?: number; readonly postgres?: number; readonly gate?: number };
+  readonly ports?: Readonly<Partial<Record<Door | "api", number>>>;
   /** Environment for every function, over the usual. */
   readonly functionEnv?: Readonly<Record<string, string>>;
+  /** Ids of accounts beside the one that Sallyport is deployed in; it may assume the role sallyport-reach there, if there is one. */
+  readonly others?: readonly string[];
   /** The proxies show a certificate of one's own, from files, instead of the one that certify issues. */
   readonly ownCertificate?: boolean;
 }
@@ -89,9 +110,9 @@ const writeTrust = async (folder: string, now: number) => {
     key: join(folder, "proxy.key"),
     rdsCa: join(folder, "rds-ca.pem"),
     hosts: join(folder, "hosts.json"),
-    audit: join(folder, "audit"),
+    volumes: join(folder, "volumes"),
   };
-  await mkdir(files.audit, { mode: 0o700 });
+  await mkdir(files.volumes, { mode: 0o700 });
   await writeFile(files.cert, certificate.cert);
   await writeFile(files.key, certificate.key, { mode: 0o600 });
   await writeFile(files.rdsCa, rdsAuthority.ca);
@@ -109,6 +130,8 @@ const assemble = async (
   undo(() => rm(folder, { recursive: true, force: true }));
   const account = openAccount({ now });
   const { region } = account;
+  const others = (options.others ?? []).map((id) => openAccount({ id, region, now }));
+  const accounts = [account, ...others] as const;
 
   // the runtime is opened last, since functions need the addresses of all the rest
   let runtime: FunctionRuntime | undefined;
@@ -117,7 +140,7 @@ const assemble = async (
     return runtime.invoke(name, event, requestId);
   };
   const services = await openServices({
-    accounts: [account],
+    accounts,
     now,
     functions: {
       has: (name) => runtime?.has(name) ?? false,
@@ -125,22 +148,25 @@ const assemble = async (
     },
   });
   undo(() => services.close());
-  const aws = await openEndpoint({ accounts: [account], services: services.apis, now });
+  addAuditBucket(services.s3, account);
+  const aws = await openEndpoint({ accounts, services: services.apis, now });
   undo(() => aws.close());
-  const operator = await deploy(account, (credentials) => ({ endpoint: aws.url, region, credentials }));
+  const operator = await deploy(account, (credentials) => ({ endpoint: aws.url, region, credentials }), others);
 
   const own = options.ownCertificate ?? false;
   const { authority, rdsAuthority, certificate, files } = await writeTrust(folder, now());
 
   const balancers = {
     postgres: await openBalancer(options.ports?.postgres),
+    mysql: await openBalancer(options.ports?.mysql),
     gate: await openBalancer(options.ports?.gate),
   };
   for (const balancer of Object.values(balancers)) undo(() => balancer.close());
+  const plainPorts = { postgres: balancers.postgres.port, mysql: balancers.mysql.port };
   const databases = openDatabases({
     account,
     region,
-    accounts: [account],
+    accounts,
     rds: services.rds,
     authority: rdsAuthority,
     hostsFile: files.hosts,
@@ -162,14 +188,17 @@ const assemble = async (
         port: balancers.gate.port,
         ...(own && { pins: [certificate.pin], ca: certificate.ca }),
       },
-      direct: { host: "localhost", ports: { postgres: balancers.postgres.port }, ...(own && { ca: certificate.ca }) },
+      direct: { host: "localhost", ports: plainPorts, ...(own && { ca: certificate.ca }) },
     },
   };
+  const reach = { SALLYPORT_RDS_CA_FILE: files.rdsCa, SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8" };
   const base = { AWS_REGION: region, AWS_ENDPOINT_URL: aws.url, SALLYPORT_TABLE: table };
   const functionEnv = {
     ...base,
     SALLYPORT_NETWORKS: JSON.stringify(networks),
     SALLYPORT_DISCOVER_FUNCTION: "discover",
+    SALLYPORT_ENABLE_FUNCTION: "enable",
+    SALLYPORT_PROBE_FUNCTION: "probe",
     SALLYPORT_API_URL: gateway.url,
     ...options.functionEnv,
   };
@@ -182,9 +211,12 @@ const assemble = async (
           arn: `arn:aws:lambda:${region}:${account.id}:function:${name}`,
           env: {
             ...functionEnv,
+            // where the proxies stand, it sees what they see
+            ...(name === "probe" && { ...reach, ...preload(files.hosts).env }),
             ...(name === "certify" && { SALLYPORT_ROOT_KEY: rootKey, SALLYPORT_CERT_SECRET: certSecret }),
             ...keysEnv(sessionOf(account, name)),
           },
+          ...(name === "probe" && { flags: preload(files.hosts).flags }),
           timeoutMs: 30_000,
         },
       ]),
@@ -209,8 +241,12 @@ const assemble = async (
 
   const fleet = openFleet({
     balancers,
-    credentials: () => sessionOf(account, "proxy"),
+    credentials: () => {
+      const name = instanceName("proxy");
+      return () => sessionOf(account, "proxy", name);
+    },
     hostsFile: files.hosts,
+    volumes: files.volumes,
     env: {
       ...base,
       SALLYPORT_NETWORK: defaultNetwork,
@@ -219,14 +255,14 @@ const assemble = async (
         : { SALLYPORT_CERT_SECRET: certSecret }),
       SALLYPORT_LISTEN_HOST: "127.0.0.1",
       SALLYPORT_PEER_ADDRESS: "127.0.0.1",
-      SALLYPORT_PLAIN_PORTS: '{"postgres":0}',
+      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0 } satisfies Record<ProtocolName, number>),
       SALLYPORT_GATE_PORT: "0",
       SALLYPORT_HEALTH_PORT: "0",
       SALLYPORT_PEER_PORT: "0",
       SALLYPORT_CANCEL_SECRET: cancelSecret,
-      SALLYPORT_AUDIT_DIR: files.audit,
-      SALLYPORT_RDS_CA_FILE: files.rdsCa,
-      SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8",
+      SALLYPORT_AUDIT_BUCKET: auditBucket,
+      SALLYPORT_AUDIT_KEY: auditKey,
+      ...reach,
       SALLYPORT_DRAIN_SECONDS: "10",
     },
   });
@@ -234,6 +270,7 @@ const assemble = async (
 
   return {
     account,
+    others,
     region,
     aws,
     rds: services.rds,
@@ -243,9 +280,10 @@ const assemble = async (
     api: gateway.url,
     runtime,
     schedule,
-    ports: { postgres: balancers.postgres.port, gate: balancers.gate.port },
+    ports: { ...plainPorts, gate: balancers.gate.port },
     caFile: files.ca,
-    auditDir: files.audit,
+    s3: services.s3,
+    trail: (proxy) => readTrail({ s3: services.s3, bucket: auditBucket, volumes: files.volumes }, proxy),
     operator,
     envOf: (credentials) => ({
       AWS_REGION: region,

@@ -3,11 +3,13 @@
 import { type EventName, eventChange } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import { keys, toItem, ttlAfter } from "@sallyport/core/family";
-import type { AuditSink, Change, Clock, Random, Store } from "@sallyport/core/ports";
+import type { AuditSink, Change, Clock, Head, Random, Store } from "@sallyport/core/ports";
+import type { Seal } from "@sallyport/core/seal";
 import type { Session } from "@sallyport/core/session";
 import { release, spend } from "@sallyport/core/token";
 import { fullFrom } from "./audit.ts";
 import { within } from "./deadline.ts";
+import type { Heads } from "./heads.ts";
 import { describeError, type Log } from "./log.ts";
 import type { LiveSession } from "./session.ts";
 
@@ -27,12 +29,14 @@ export interface LedgerParts {
   readonly proxy: string;
   readonly store: Store;
   readonly sink: AuditSink;
+  readonly heads: Pick<Heads, "signed">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
 
 type Step = () => Promise<unknown>;
+type End = Head & { readonly sealed?: Seal };
 interface Debt {
   readonly steps: Step[];
 }
@@ -61,7 +65,7 @@ const factsOf = (session: LiveSession): Readonly<Record<string, unknown>> => {
 };
 
 export const openLedger = (parts: LedgerParts): Ledger => {
-  const { proxy, store, sink, clock, random, log } = parts;
+  const { proxy, store, sink, heads, clock, random, log } = parts;
   const counted = new WeakSet<LiveSession>();
   let debts: Debt[] = [];
 
@@ -137,7 +141,7 @@ export const openLedger = (parts: LedgerParts): Ledger => {
     };
   };
 
-  const close = (session: LiveSession, reason: string, end?: { head: string; seq: number }): Change => ({
+  const close = (session: LiveSession, reason: string, end?: End): Change => ({
     update: keys.session(proxy, session.id),
     set: {
       state: "ended",
@@ -149,13 +153,14 @@ export const openLedger = (parts: LedgerParts): Ledger => {
     if: { equals: { state: "live" } },
   });
 
-  const seal = async (id: string): Promise<{ head: string; seq: number } | undefined> => {
+  const seal = async (id: string): Promise<End | undefined> => {
     try {
       await write(sink.settled("spooled"));
     } catch (thrown) {
       log.warn("the audit can't be written", describeError(thrown));
     }
-    return sink.seal(id);
+    const end = sink.seal(id);
+    return end && heads.signed(id, end);
   };
 
   const note: Ledger["note"] = async (name, actor, details) => {

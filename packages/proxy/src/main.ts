@@ -6,15 +6,16 @@ import { Logger } from "@aws-lambda-powertools/logger";
 import { openUpstream } from "@sallyport/aws/dial";
 import { openKinds } from "@sallyport/aws/kinds";
 import { loadRoots } from "@sallyport/aws/roots";
+import { openSigner } from "@sallyport/aws/signer";
 import { openTable } from "@sallyport/aws/table";
 import { readSecret, vaultClient } from "@sallyport/aws/vault";
 import type { Clock, Random } from "@sallyport/core/ports";
 import { protocols } from "@sallyport/wire/protocols";
 import { openCertificate, sourceOf } from "./certificate.ts";
-import { openFolderSink } from "./folder.ts";
 import { describeError, type Log } from "./log.ts";
 import { makeProxyId, openProxy, type ProxyParts, type RunningProxy } from "./proxy.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { openSink } from "./sink.ts";
 import { readTaskAddress } from "./task.ts";
 
 const version = "0.1.0";
@@ -39,7 +40,8 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
     readSecret(vaultClient(), settings.cancelSecret),
   ]);
   const kinds = openKinds({ clock });
-  const sink = await openFolderSink({ folder: settings.auditDir, proxy: id, clock, bytes: settings.auditBytes });
+  const sink = await openSink({ proxy: id, settings, clock, log });
+  const signer = settings.auditKey === undefined ? undefined : openSigner({ key: settings.auditKey });
   const upstream: ProxyParts["upstream"] = (database, grant) =>
     openUpstream({
       database,
@@ -54,7 +56,7 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
   const { trust } = certificate;
   setInterval(() => void certificate.refresh(), settings.certEveryMs).unref();
   const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream };
-  return openProxy({ id, network, version, protocols, ...ports, ...world });
+  return openProxy({ id, network, version, protocols, ...ports, ...world, ...(signer && { signer }) });
 };
 
 const stopOnSignal = (proxy: RunningProxy, settings: Settings, log: Log): void => {

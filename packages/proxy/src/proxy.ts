@@ -4,7 +4,7 @@ import type { Server } from "node:net";
 import type { Grant } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
-import type { AuditSink, Clock, Digest, Random, Store } from "@sallyport/core/ports";
+import type { AuditSink, Clock, Digest, Random, Signer, Store } from "@sallyport/core/ports";
 import type { Secret } from "@sallyport/core/secret";
 import { heartbeatEvery } from "@sallyport/core/session";
 import type { Upstream } from "@sallyport/wire/protocol";
@@ -13,12 +13,14 @@ import { openAllowance, openPlaces, type Places, type Rate } from "./allowance.t
 import { fullFrom } from "./audit.ts";
 import { openCancels } from "./cancel.ts";
 import { openGate } from "./gate.ts";
+import { openHeads } from "./heads.ts";
 import { openHealth } from "./health.ts";
 import { openHeartbeat } from "./heartbeat.ts";
 import { openLedger } from "./ledger.ts";
 import { listen, openPort } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
+import { openNotary } from "./notary.ts";
 import { openPeerPort, openPeers } from "./peer.ts";
 import { makeId, openSessions } from "./session.ts";
 import { openSnapshot } from "./snapshot.ts";
@@ -59,6 +61,8 @@ export interface ProxyParts {
   readonly version: string;
   readonly store: Store;
   readonly sink: AuditSink;
+  /** Signs how far sessions' records go. */
+  readonly signer?: Signer;
   readonly trust: Trust;
   readonly clock: Clock;
   /** Never jumps. */
@@ -105,18 +109,21 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const secret = parts.cancelSecret;
   const snapshot = openSnapshot(store, { patience });
   const sessions = openSessions({ sink, clock, steady, random, view: snapshot.view });
-  const ledger = openLedger({ proxy: id, store, sink, clock, random, log });
+  const notary = parts.signer && openNotary({ signer: parts.signer, digest });
+  const live = (): readonly string[] => sessions.all().map((session) => session.id);
+  const heads = openHeads({ proxy: id, store, sink, steady, log, notary, live });
+  const ledger = openLedger({ proxy: id, store, sink, heads, clock, random, log });
   const watch = openWatch({ snapshot, sessions, steady, log });
   const failures = openAllowance(limits.failures, steady);
   const denials = openAllowance(limits.denials, steady);
-  const judges = { store, snapshot, sessions, ledger, failures, denials };
-  const admissions = openAdmissions({ ...judges, digest, clock, log, network, patience });
+  const judges = { snapshot, sessions, ledger, failures, denials };
+  const admissions = openAdmissions({ ...judges, digest, clock, log, network });
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
   const login = openLogin({ admissions, denials, ledger, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
-  return { snapshot, sessions, ledger, watch, cancels, login, gate };
+  return { snapshot, sessions, ledger, heads, watch, cancels, login, gate };
 };
 type House = ReturnType<typeof compose>;
 
@@ -216,6 +223,8 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
     pulse();
     if (steady.now() - beatAt >= heartbeatEvery) {
       beatAt = steady.now();
+      // what waits for a sink or a key holds up no heartbeat
+      void house.heads.tick();
       await Promise.all([heartbeat.beat(), ledger.settle()]);
     }
     await checked;

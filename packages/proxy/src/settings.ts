@@ -32,6 +32,23 @@ const certificateOf = (env: CertificateEnv): CertificatePlace | undefined => {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
 };
 
+interface AuditEnv {
+  readonly SALLYPORT_AUDIT_BUCKET?: string | undefined;
+  readonly SALLYPORT_SPOOL_DIR?: string | undefined;
+  readonly SALLYPORT_AUDIT_DIR?: string | undefined;
+  readonly SALLYPORT_SPOOL_BYTES: number;
+}
+type AuditPlace =
+  | { readonly folder: string }
+  | { readonly bucket: string; readonly spool: string; readonly spoolBytes: number };
+
+const auditOf = (env: AuditEnv): AuditPlace | undefined => {
+  const { SALLYPORT_AUDIT_BUCKET: bucket, SALLYPORT_SPOOL_DIR: spool, SALLYPORT_AUDIT_DIR: folder } = env;
+  if (bucket === undefined) return folder === undefined || spool !== undefined ? undefined : { folder };
+  if (folder !== undefined || spool === undefined) return undefined;
+  return { bucket, spool, spoolBytes: env.SALLYPORT_SPOOL_BYTES };
+};
+
 export const Settings = z
   .object({
     SALLYPORT_TABLE: z.string().min(1),
@@ -53,7 +70,14 @@ export const Settings = z
     ECS_CONTAINER_METADATA_URI_V4: z.string().min(1).optional(),
     /** The name of the secret that holds the key of the cancels. */
     SALLYPORT_CANCEL_SECRET: z.string().min(1),
-    SALLYPORT_AUDIT_DIR: z.string().min(1),
+    /** The bucket of the audit and the volume before it; or a folder. */
+    SALLYPORT_AUDIT_BUCKET: z.string().min(1).optional(),
+    SALLYPORT_SPOOL_DIR: z.string().min(1).optional(),
+    SALLYPORT_AUDIT_DIR: z.string().min(1).optional(),
+    /** How many bytes of audit may lie on the volume. */
+    SALLYPORT_SPOOL_BYTES: z.coerce.number().int().min(8_388_608).default(1_073_741_824),
+    /** The KMS key that signs how far sessions' records go. */
+    SALLYPORT_AUDIT_KEY: z.string().min(1).optional(),
     /** How many bytes of audit may wait to be written. */
     SALLYPORT_AUDIT_BYTES: z.coerce.number().int().min(65_536).default(67_108_864),
     SALLYPORT_RDS_CA_FILE: z.string().min(1).optional(),
@@ -72,6 +96,10 @@ export const Settings = z
     path: ["SALLYPORT_CERT_SECRET"],
     error: "exactly one of this, and SALLYPORT_CERT_FILE with SALLYPORT_KEY_FILE",
   })
+  .refine((env) => auditOf(env), {
+    path: ["SALLYPORT_AUDIT_BUCKET"],
+    error: "exactly one of this with SALLYPORT_SPOOL_DIR, and SALLYPORT_AUDIT_DIR",
+  })
   .transform((env) => ({
     table: env.SALLYPORT_TABLE,
     network: env.SALLYPORT_NETWORK,
@@ -86,7 +114,8 @@ export const Settings = z
     peerAddress: env.SALLYPORT_PEER_ADDRESS ?? "",
     metadata: env.ECS_CONTAINER_METADATA_URI_V4 ?? "",
     cancelSecret: env.SALLYPORT_CANCEL_SECRET,
-    auditDir: env.SALLYPORT_AUDIT_DIR,
+    audit: auditOf(env) ?? { folder: "" },
+    auditKey: env.SALLYPORT_AUDIT_KEY,
     auditBytes: env.SALLYPORT_AUDIT_BYTES,
     caFile: env.SALLYPORT_RDS_CA_FILE,
     allow: env.SALLYPORT_UPSTREAM_ALLOW.map((part) => part.trim()),

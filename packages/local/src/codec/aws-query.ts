@@ -61,7 +61,11 @@ export function awsQuery(model: Model): Codec {
   };
 }
 
-export const xmlReply = (status: number, body: string): Reply => ({ status, headers: { "content-type": "text/xml" }, body });
+export const xmlReply = (status: number, body: string): Reply => ({
+  status,
+  headers: { "content-type": "text/xml" },
+  body,
+});
 export const escapeXml = (text: string): string => text.replace(/[<>&"']/g, (char) => `&#${char.charCodeAt(0)};`);
 const formOf = (request: SignedRequest): URLSearchParams =>
   new URLSearchParams(Buffer.from(request.body).toString("utf8"));

@@ -9,7 +9,11 @@ import { type Codec, header } from "./codec.ts";
 import type { Model } from "./model.ts";
 import { rest } from "./rest.ts";
 
-const settings = { timestampFormat: { useTrait: true, default: 5 as const }, httpBindings: false, serviceNamespace: "" };
+const settings = {
+  timestampFormat: { useTrait: true, default: 5 as const },
+  httpBindings: false,
+  serviceNamespace: "",
+};
 
 /** `/bucket/key?query` as the templates have it: `/key?query`. */
 const splitBucket = (request: SignedRequest): readonly [bucket: string, request: SignedRequest] => {

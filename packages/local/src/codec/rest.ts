@@ -61,7 +61,7 @@ export function rest(model: Model, words: RestWords): Codec {
       const members: Record<string, unknown> = {};
       const inBody: string[] = [];
       for (const [name, schema] of input.structIterator()) {
-        const { httpLabel, httpQuery, httpHeader, httpPayload } = schema.getMergedTraits();
+        const { httpLabel, httpQuery, httpHeader, httpPrefixHeaders, httpPayload } = schema.getMergedTraits();
         if (httpLabel) members[name] = fromText.read(schema, decoded(labels[name] ?? ""));
         else if (httpHeader) {
           const value = request.headers[httpHeader.toLowerCase()]?.[0];
@@ -71,6 +71,11 @@ export function rest(model: Model, words: RestWords): Codec {
           if (values && schema.isListSchema())
             members[name] = values.map((value) => fromText.read(schema.getValueSchema(), value));
           else if (values?.[0] !== undefined) members[name] = fromText.read(schema, values[0]);
+        } else if (httpPrefixHeaders) {
+          const own = Object.entries(request.headers).filter(([header]) => header.startsWith(httpPrefixHeaders));
+          members[name] = Object.fromEntries(
+            own.map(([header, values]) => [header.slice(httpPrefixHeaders.length), values?.[0] ?? ""]),
+          );
         } else if (!httpPayload) inBody.push(name);
         else if (request.body.length === 0) continue;
         else if (schema.isBlobSchema()) members[name] = request.body;

@@ -80,10 +80,17 @@ export function openS3(): S3 {
     `arn:aws:s3:::${bucket ?? ""}${key === undefined ? "" : `/${key}`}`;
 
   /** The caller's policy is the endpoint's to ask; the bucket's denials are asked here. */
-  const need = (action: string, resource: string, bucket: string | undefined, context: Context = {}): readonly Need[] => {
+  const need = (
+    action: string,
+    resource: string,
+    bucket: string | undefined,
+    context: Context = {},
+  ): readonly Need[] => {
     const one: Need = { action: `s3:${action}`, resource, context };
     if (allows(buckets.get(bucket ?? "")?.denied ?? [], one))
-      throw deny(`not authorized to perform: ${one.action} on resource: ${resource} with an explicit deny in a resource-based policy`);
+      throw deny(
+        `not authorized to perform: ${one.action} on resource: ${resource} with an explicit deny in a resource-based policy`,
+      );
     return [one];
   };
 

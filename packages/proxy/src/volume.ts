@@ -1,0 +1,206 @@
+// The spool volume: what is spooled lies here, in a bounded number of bytes, until it is durable. Runs go into a file; every 5 s
+// or 5 MiB the file is closed and shipped as one segment of many sessions, and deleted when it is kept. While segments can't be
+// shipped they stay; what an earlier process left on the same volume is shipped first.
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, readFile, truncate, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "@sallyport/core/failure";
+import type { AuditSink, Clock, Segments } from "@sallyport/core/ports";
+import { type Lines, openSpool, type SpoolOptions } from "./audit.ts";
+import { writeRuns } from "./folder.ts";
+import { describeError, type Log } from "./log.ts";
+
+export interface VolumeOptions {
+  readonly folder: string;
+  /** The proxy's id, so that no two write the same segment. */
+  readonly proxy: string;
+  readonly segments: Segments;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How many bytes may lie here. */
+  readonly volumeBytes: number;
+  readonly shipEveryMs?: number;
+  readonly segmentBytes?: number;
+  /** The first and the longest pause between two tries, and how one waits. */
+  readonly retryMs?: readonly [number, number];
+  readonly wait?: (ms: number, wake: AbortSignal) => Promise<void>;
+  /** How long a proxy that goes away tries to ship what is left. */
+  readonly closeMs?: number;
+}
+
+interface Segment {
+  /** Sorts by time. */
+  readonly name: string;
+  readonly size: number;
+}
+interface Waiter {
+  /** Resolved once so many segments are shipped. */
+  readonly upTo: number;
+  resolve(): void;
+  reject(failure: Failure): void;
+}
+
+const suffix = ".jsonl";
+const sleepUnless = async (ms: number, wake: AbortSignal): Promise<void> => {
+  await sleep(ms, undefined, { signal: wake }).catch(() => {});
+};
+
+/** What an earlier process left, oldest first. A line that it was killed in the middle of is taken off. */
+const leftovers = async (folder: string): Promise<readonly Segment[]> => {
+  const found: Segment[] = [];
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith(suffix)).sort()) {
+    const path = join(folder, file);
+    const bytes = await readFile(path);
+    const size = bytes.lastIndexOf(0x0a) + 1;
+    if (size < bytes.length) await truncate(path, size);
+    if (size === 0) await unlink(path);
+    else found.push({ name: file.slice(0, -suffix.length), size });
+  }
+  return found;
+};
+
+/** Ships segments in their order, one at a time, for as long as it takes. */
+const openShipping = (options: VolumeOptions, left: readonly Segment[]) => {
+  const { folder, segments, log, retryMs: [first, longest] = [250, 10_000], wait = sleepUnless } = options;
+  const queue = [...left];
+  let used = left.reduce((sum, { size }) => sum + size, 0);
+  let [shipped, queued] = [0, left.length];
+  let waiters: Waiter[] = [];
+  let wake = new AbortController();
+  let running: Promise<void> | undefined;
+  let failing = false;
+  let stopped = false;
+
+  const shipOne = async ({ name, size }: Segment): Promise<void> => {
+    const path = join(folder, `${name}${suffix}`);
+    await segments.put(name, await readFile(path));
+    await unlink(path);
+    used -= size;
+    shipped += 1;
+    if (failing) log.info("the audit is shipped again", { waiting: queue.length - 1, bytes: used });
+    failing = false;
+  };
+  const ship = async (): Promise<void> => {
+    let pause = first;
+    for (let next = queue[0]; next && !stopped; next = queue[0])
+      try {
+        await shipOne(next);
+        queue.shift();
+        pause = first;
+        for (const waiter of waiters) if (waiter.upTo <= shipped) waiter.resolve();
+        waiters = waiters.filter(({ upTo }) => upTo > shipped);
+      } catch (cause) {
+        if (!failing)
+          log.error("the audit can't be shipped", { ...describeError(cause), waiting: queue.length, bytes: used });
+        failing = true;
+        const failure = new Failure("audit_full", "the audit can't be made durable", { cause });
+        for (const waiter of waiters) waiter.reject(failure);
+        waiters = [];
+        wake = new AbortController();
+        await wait(pause, wake.signal);
+        pause = Math.min(longest, 2 * pause);
+      }
+    running = undefined;
+  };
+  const start = (): void => {
+    if (queue.length > 0 && !stopped) running ??= ship();
+  };
+  start();
+
+  return {
+    add: (segment: Segment): void => {
+      queue.push(segment);
+      used += segment.size;
+      queued += 1;
+      start();
+    },
+    /** Everything added up to now. */
+    settled: (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        if (shipped >= queued) {
+          resolve();
+          return;
+        }
+        waiters.push({ upTo: queued, resolve, reject });
+        // whoever waits does not wait for the pause
+        wake.abort();
+        start();
+      }),
+    idle: async (): Promise<void> => running,
+    stop: (): void => {
+      stopped = true;
+      wake.abort();
+    },
+    used: () => used,
+    count: () => queue.length,
+  };
+};
+
+/** @throws an Error when the folder can't be made or read */
+export const openVolume = async (options: VolumeOptions): Promise<Lines> => {
+  const { folder, proxy, clock, log, volumeBytes } = options;
+  const { shipEveryMs = 5_000, segmentBytes = 5 * 1_048_576, closeMs = 15_000 } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const left = await leftovers(folder);
+  if (left.length > 0) log.info("an earlier process left audit to ship", { segments: left.length });
+  const shipping = openShipping(options, left);
+  let current: { readonly name: string; readonly handle: FileHandle; end: number } | undefined;
+  let count = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** One after the other: a file is not closed while it is written. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = turn.then(work, work);
+    turn = done;
+    return done;
+  };
+  const openFile = async () => {
+    const at = new Date(clock.now()).toISOString().replaceAll(":", "-");
+    const name = `${at}_${proxy}_${String(++count).padStart(6, "0")}`;
+    const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY;
+    const file = { name, handle: await open(join(folder, `${name}${suffix}`), flags, 0o600), end: 0 };
+    timer = setTimeout(() => void inTurn(close), shipEveryMs);
+    return file;
+  };
+  const close = async (): Promise<void> => {
+    clearTimeout(timer);
+    if (!current || current.end === 0) return;
+    const { name, handle, end } = current;
+    current = undefined;
+    await handle.close();
+    shipping.add({ name, size: end });
+  };
+  const write = async (runs: readonly Uint8Array[]): Promise<void> => {
+    current ??= await openFile();
+    // at a given place, so that a write tried again overwrites what a failed one left
+    current.end += await writeRuns(current.handle, runs, current.end);
+    if (current.end >= segmentBytes) await close();
+  };
+  const used = (): number => shipping.used() + (current?.end ?? 0);
+
+  return {
+    keeps: true,
+    write: (runs) => inTurn(() => write(runs)),
+    sync: async () => {
+      await inTurn(close);
+      await shipping.settled();
+    },
+    room: () => volumeBytes - used(),
+    fill: () => used() / volumeBytes,
+    close: async () => {
+      await inTurn(close);
+      const late = new AbortController();
+      const timeUp = sleepUnless(closeMs, late.signal);
+      await Promise.race([shipping.settled().catch(() => shipping.idle()), timeUp]);
+      late.abort();
+      shipping.stop();
+      if (shipping.count() > 0) log.error("audit stays on the volume", { segments: shipping.count(), bytes: used() });
+    },
+  };
+};
+
+/** The spool in front of the volume. @throws an Error when the folder can't be made or read */
+export const openVolumeSink = async (options: VolumeOptions & SpoolOptions): Promise<AuditSink> =>
+  openSpool(await openVolume(options), options);
