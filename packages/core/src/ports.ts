@@ -115,6 +115,8 @@ export interface AuditSink {
   settled(grade?: Grade): Promise<void>;
   /** How full the spool is, 0 to 1. New sessions are refused from 0.8. */
   fill(): number;
+  /** Since when, in milliseconds of the wall clock, something waits that is not yet where the audit is kept; undefined when nothing does. */
+  waitingSince?(): number | undefined;
   /** The session's records up to now; undefined before the first. */
   head(session: string): Head | undefined;
   /** The same, and forgets the session. */

@@ -15,6 +15,8 @@ export interface Lines {
   /** Bytes that may still be written, and how full that makes it, for a place that is bounded. */
   room?(): number;
   fill?(): number;
+  /** Since when the oldest of what was written waits to be durable. */
+  waitingSince?(): number | undefined;
   /** It takes in what it can't make durable yet: a sync that fails is no reason to take in nothing more. */
   readonly keeps?: true;
   close(): Promise<void>;
@@ -273,6 +275,7 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
       return "accepted";
     },
     settled: (grade = "durable") => (grade === "spooled" ? spooled() : durable()),
+    waitingSince: () => lines.waitingSince?.(),
     fill: () => Math.min(1, Math.max(held / limit, lines.fill?.() ?? 0, failing ? fullFrom : 0)),
     head: strands.head,
     seal: strands.seal,

@@ -216,7 +216,9 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   const pulse = (): void => {
     if (steady.now() - pulseAt < pulseEvery) return;
     pulseAt = steady.now();
-    log.info("pulse", { waiting: waiting.count(), sessions: count(), owed: ledger.owed(), auditFill: sink.fill() });
+    const now = clock.now();
+    const audit = { auditFill: sink.fill(), auditBehindFor: Math.max(0, now - (sink.waitingSince?.() ?? now)) };
+    log.info("pulse", { waiting: waiting.count(), sessions: count(), owed: ledger.owed(), ...audit });
   };
   const tick = async (): Promise<void> => {
     const checked = house.watch.check();
