@@ -54,11 +54,21 @@ describe("credentials", () => {
 
   it("S-35 are never made for a host that is not RDS's own", async () => {
     const kinds = open();
-    for (const evil of [`${host}.evil.example`, "127.0.0.1", "orders.abc.us-east-1.rds.amazonaws.com"]) {
-      const endpoint = { ...database.endpoint, host: evil, verifyName: evil };
-      const failure = await failureOf(kinds.rds.credential({ ...database, endpoint }, "reader", { user: "ana" }));
-      expect(failure.code).toBe("upstream_untrusted");
-    }
+    const odd = [
+      ...[`${host}.evil.example`, `evil.example/${host}`, `${host}.`, host.toUpperCase(), "evil.example", ""],
+      ...["orders.abc.us-east-1.rds.amazonaws.com", "orders.abc.eu-west-1.rds.amazonaws.com.cn"],
+      ...["127.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "[::ffff:a9fe:a9fe]", "localhost"],
+    ];
+    for (const evil of odd)
+      for (const member of ["host", "verifyName"]) {
+        const endpoint = { ...database.endpoint, [member]: evil };
+        const failure = await failureOf(kinds.rds.credential({ ...database, endpoint }, "reader", { user: "ana" }));
+        expect([member, evil, failure.code]).toEqual([member, evil, "upstream_untrusted"]);
+      }
+    for (const partition of ["aws-cn", "aws-mars", ""])
+      expect((await failureOf(kinds.rds.credential({ ...database, partition }, "reader", { user: "ana" }))).code).toBe(
+        "upstream_untrusted",
+      );
     const signFor = { host: "evil.example", port: 5432 };
     expect((await failureOf(kinds.rds.credential({ ...database, signFor }, "reader", { user: "ana" }))).code).toBe(
       "upstream_untrusted",

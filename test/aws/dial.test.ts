@@ -227,6 +227,41 @@ describe("TLS to a database", () => {
     );
   });
 
+  it("asks for the name that was dialled, as behind a custom endpoint, and verifies the recorded one", async () => {
+    const custom = "analytics.cluster-custom-abc.eu-west-1.rds.amazonaws.com";
+    const asked: string[] = [];
+    const { cert, key } = await authority.issue([host]);
+    const SNICallback: TlsOptions["SNICallback"] = (name, done) => {
+      asked.push(name);
+      done(null, createSecureContext({ cert, key }));
+    };
+    const port = await listenTls({ SNICallback });
+    const endpoint = { host: custom, port, verifyName: host, roots: "rds" } as const;
+    expect(await answerOf(await secureAt(port, { database: makeDatabase({ endpoint }) }))).toBe("hello");
+    expect(asked).toEqual([custom]);
+  });
+
+  it("S-35 a neighbour in the network, with a certificate of AWS's for itself, gets nothing of a login", async () => {
+    let [credentials, heard] = [0, 0];
+    const { cert, key } = await authority.issue(["billing.abc.eu-west-1.rds.amazonaws.com"]);
+    const neighbour = createTlsServer({ cert, key }, (socket) => {
+      socket.on("error", () => undefined);
+      socket.on("data", (bytes: Buffer) => {
+        heard += bytes.length;
+      });
+    });
+    const port = await listen(neighbour.on("tlsClientError", () => undefined));
+    const upstream = upstreamAt(port, {
+      credential: () => {
+        credentials += 1;
+        return credential();
+      },
+    });
+    const { socket } = await upstream.tcp();
+    await expect(upstream.secure(socket)).rejects.toMatchObject({ code: "upstream_untrusted" });
+    expect([credentials, heard, socket.destroyed]).toEqual([0, 0, true]);
+  });
+
   it("S-34 refuses a certificate for another name", async () => {
     for (const name of [
       "other.abc.eu-west-1.rds.amazonaws.com",

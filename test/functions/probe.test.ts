@@ -21,6 +21,7 @@ const canary = "canary-of-the-probe";
 let postgres: Postgres;
 let front: Front;
 let stranger: Front;
+let neighbour: Front;
 let parts: ProbeParts;
 let folder: string;
 const fronts: Front[] = [];
@@ -46,6 +47,7 @@ beforeAll(async () => {
   };
   front = await open(await authority.issue([host]));
   stranger = await open(await other.issue([host]));
+  neighbour = await open(await authority.issue(["billing.abc.eu-west-1.rds.amazonaws.com"]));
   parts = { roots: async () => roots, allow: ["127.0.0.0/8"], resolve: async () => ["127.0.0.1"], within: 3_000 };
 });
 afterAll(async () => {
@@ -160,6 +162,18 @@ describe("without a password", () => {
     } finally {
       await new Promise((resolve) => silent.close(resolve));
     }
+  });
+});
+
+it("S-35 a neighbour that the name was bent to, with a certificate of AWS's for itself, sees no login", async () => {
+  const event = { ...login("ada", `${canary}-token`, "clear"), endpoint: place(neighbour.port).endpoint };
+  expect(await only(event)).toMatchObject({ result: "unreachable", tls: false, code: "upstream_untrusted" });
+  const { connections, admitted, refused, earlyBytes } = neighbour.counters();
+  expect({ connections, admitted, refused, earlyBytes }).toEqual({
+    connections: 1,
+    admitted: 0,
+    refused: 0,
+    earlyBytes: 0,
   });
 });
 

@@ -212,7 +212,8 @@ export const credentialOf =
   async (database: Database, user: string, person: Person): Promise<Credential> => {
     const { region, assume, endpoint } = database;
     const { host, port } = database.signFor ?? endpoint;
-    if (![host, endpoint.host].every((one) => isRdsHost(one, database)))
+    // the certificate's name too: anybody can have one of Amazon's for a name of their own
+    if (![host, endpoint.host, endpoint.verifyName].every((one) => isRdsHost(one, database)))
       throw new Failure(
         "upstream_untrusted",
         `${database.name}: ${endpoint.host} is not an address of RDS in ${region}`,
