@@ -227,6 +227,15 @@ describe("whatever happens meanwhile", () => {
     expect(takes(await office.published(), cert)).toBe(true);
   });
 
+  it("a table and a root key that were lost at once are no reason to show what nobody can verify", async () => {
+    const office = openOffice();
+    await office.run();
+    office.clock.pass(day);
+    await office.table.write({ remove: keys.trust() });
+    office.changeKey();
+    await settle(office);
+  });
+
   it("a value that somebody broke is replaced by a certificate of ours", async () => {
     const office = openOffice();
     await office.run();

@@ -106,10 +106,10 @@ const reasonToRenew = ({ secret, signer }: Stocked, names: readonly string[], no
   return leaf.root === signer ? undefined : "its root changed";
 };
 
-/** May what is published be shown already? When there is no time left, it must. */
+/** May what is published be shown already? When there is no time left, or nobody can verify what is shown, it must. */
 const mayIssue = (state: Stocked, now: number): boolean => {
   const { leaf } = state.secret.current;
-  if (!leaf || leaf.expiresAt - now < lastCall) return true;
+  if (leaf?.root === undefined || leaf.expiresAt - now < lastCall) return true;
   if (now - (state.trust.next?.publishedAt ?? now) < pinLead) return false;
   const rootSince = Math.min(...rootsOf(state).map(({ publishedAt }) => publishedAt));
   return leaf.root === state.signer || now - rootSince >= rootLead;
