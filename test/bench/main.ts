@@ -6,13 +6,14 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare } from "../../tools/machine.ts";
 import { type Cell, openCells } from "./cells.ts";
+import { writeBetween } from "./document.ts";
 import { prepareRows } from "./measure.ts";
-import { report, type Samples, writeBetweenMarks } from "./report.ts";
+import { report, type Samples } from "./report.ts";
 import { type Bench, openBench } from "./server.ts";
 import { openBenchTable, type Table } from "./table.ts";
 import { openDirect, openHaproxy, openOurs, openPgbouncer, openRelay, type Way } from "./way.ts";
 
-const everyWay = ["direct", "haproxy", "pgbouncer", "relay", "ours", "unaudited"] as const;
+const everyWay = ["direct", "haproxy", "pgbouncer", "relay", "ours", "unaudited", "door"] as const;
 type WayName = (typeof everyWay)[number];
 const { values: options } = parseArgs({
   options: {
@@ -24,7 +25,7 @@ const { values: options } = parseArgs({
     profile: { type: "string" },
   },
 });
-const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
 const seconds = Number(options.seconds);
 const wanted = options.ways.split(",");
 const whole = !options.quick && options.only === "" && everyWay.every((name) => wanted.includes(name));
@@ -42,6 +43,7 @@ const openWays = async (bench: Bench, table: Table, undo: (() => Promise<unknown
     relay: () => openRelay(bench),
     ours: () => openOurs(bench, table, profiled),
     unaudited: () => openOurs(bench, table, { ...profiled, name: "unaudited", audit: false }),
+    door: () => openOurs(bench, table, { name: "door", loginOnly: true }),
   };
   const ways: Way[] = [];
   for (const name of everyWay.filter((one) => wanted.includes(one))) {
@@ -83,15 +85,15 @@ try {
   await prepareRows(bench, openDirect(bench));
   const ways = await openWays(bench, table, undo);
   const only = new RegExp(options.only, "i");
-  const cells = openCells(bench, { seconds, clients: options.quick ? [8, 32] : [1, 8, 32] });
+  const cells = openCells(bench, table, { seconds, clients: options.quick ? [8, 32] : [1, 8, 32] });
   const samples: Samples = new Map();
   for (let round = 0; round < rounds; round++)
     for (const cell of cells)
       if (only.test(cell.name) && !(cell.once && round > 0)) await measure(cell, ways, round, samples);
   const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
-  const text = await report(samples, { ways: ways.map(({ name }) => name), how, libraries: bench.libraries });
+  const text = await report(cells, samples, { how, libraries: bench.libraries });
   console.log(`\n${text}`);
-  if (whole) await writeBetweenMarks(document, text);
+  if (whole) await writeBetween(document, "measured", text);
   say(whole ? `written to ${document}` : "a part only: nothing written");
 } finally {
   for (const step of undo.reverse()) await step();

@@ -1,9 +1,10 @@
 // The measurements, each of one way for a second or two. Clients are Debian's pgbench and psql 15 with npm's libpq 18, which
 // begins with TLS; what stands between is watched from outside, in /proc.
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { proxyFlags } from "@sallyport/local/task";
 import { account, type Bench, copied, run } from "./server.ts";
 import type { Visitor } from "./visitor.ts";
 import type { Way } from "./way.ts";
@@ -11,13 +12,14 @@ import type { Way } from "./way.ts";
 const programs = "/usr/lib/postgresql/15/bin";
 const tickUs = 10_000; // USER_HZ is 100 on every Linux there is
 const rowsPerPage = 5; // pgbench's scale: 500,000 accounts
+const sampled = 0.25; //  of the transactions, for their latencies
 
 export type Mode = "simple" | "extended" | "prepared";
 /** What one measurement says, by quantity; `cpu` in microseconds for one of what is counted. */
 export type Sample = Readonly<Record<string, number>>;
 
 /** Microseconds of CPU that a process has used, all its threads together. */
-const cpuOf = async (pid: number | undefined): Promise<number> => {
+export const cpuOf = async (pid: number | undefined): Promise<number> => {
   if (pid === undefined) return 0;
   const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /s, "").split(" ");
   return (Number(fields[11]) + Number(fields[12])) * tickUs;
@@ -81,6 +83,19 @@ export const prepareRows = async (bench: Bench, way: Way): Promise<void> => {
   await pgbench(bench, way, ["-i", "-q", "-s", String(rowsPerPage)]);
 };
 
+/** Of what pgbench logged of its transactions, in microseconds: the middle, and what one in a hundred was slower than. */
+const latencies = async (folder: string, prefix: string): Promise<{ p50Us: number; p99Us: number }> => {
+  const files = (await readdir(folder)).filter((name) => name.startsWith(prefix));
+  const texts = await Promise.all(files.map((name) => readFile(join(folder, name), "utf8")));
+  await Promise.all(files.map((name) => rm(join(folder, name))));
+  const all = texts.flatMap((text) =>
+    text.split("\n").flatMap((line) => (line === "" ? [] : Number(line.split(" ")[2]))),
+  );
+  all.sort((a, b) => a - b);
+  const at = (share: number): number => all[Math.floor(all.length * share)] ?? Number.NaN;
+  return { p50Us: at(0.5), p99Us: at(0.99) };
+};
+
 /** Selects by key. CPU is that of the seconds between pgbench's reports: logins are not in it. */
 export const measureQueries = async (
   bench: Bench,
@@ -90,7 +105,9 @@ export const measureQueries = async (
   const readings: Promise<number>[] = [];
   const rates: number[] = [];
   const flags = ["-n", "-S", "-M", of.mode, "-c", String(of.clients), "-j", String(Math.min(2, of.clients))];
-  const said = await pgbench(bench, way, [...flags, "-T", String(of.seconds), "-P", "1"], (tps) => {
+  const prefix = `latency-${way.name}`;
+  const logging = ["--log", `--log-prefix=${join(bench.folder, prefix)}`, `--sampling-rate=${sampled}`];
+  const said = await pgbench(bench, way, [...flags, ...logging, "-T", String(of.seconds), "-P", "1"], (tps) => {
     readings.push(cpuOf(way.pid));
     rates.push(tps);
   });
@@ -98,7 +115,7 @@ export const measureQueries = async (
   const queries = rates.slice(1).reduce((sum, tps) => sum + tps, 0);
   return {
     tps: number(said, /tps = ([\d.]+)/),
-    latencyUs: number(said, /latency average = ([\d.]+)/) * 1000,
+    ...(await latencies(bench.folder, prefix)),
     ...(way.pid === undefined || queries === 0 ? {} : { cpu: ((later.at(-1) ?? first) - first) / queries }),
   };
 };
@@ -150,7 +167,7 @@ export const measureArrival = async (visit: Visit, way: Way, count: number): Pro
   return { ms: median(took) };
 };
 
-/** Resident memory for each of so many connections that do nothing, on a process that has served as many before. */
+/** Resident memory for each of so many connections that do nothing, on a process that has served some before. */
 export const measureIdle = async (visit: Visit, way: Way & { pid: number }, count: number): Promise<Sample> => {
   const arrive = async (): Promise<Visitor[]> => {
     const visitors: Visitor[] = [];
@@ -158,10 +175,17 @@ export const measureIdle = async (visit: Visit, way: Way & { pid: number }, coun
     return visitors;
   };
   // one by one, so that a heap has grown to what arrivals need but holds none of them
-  for (let at = 0; at < count; at++) await (await visit(way)).leave();
+  for (let at = 0; at < Math.min(count, 200); at++) await (await visit(way)).leave();
   const before = await residentKb(way.pid);
   const visitors = await arrive();
   const kb = (await residentKb(way.pid)) - before;
-  await Promise.all(visitors.map((visitor) => visitor.leave()));
+  for (let at = 0; at < visitors.length; at += 50)
+    await Promise.all(visitors.slice(at, at + 50).map((visitor) => visitor.leave()));
   return { kb: kb / count };
+};
+
+/** What a script of ours says of itself in one line of JSON. */
+export const measureScript = async (file: string): Promise<Sample> => {
+  const { stdout } = await run(process.execPath, [...proxyFlags, new URL(file, import.meta.url).pathname]);
+  return JSON.parse(stdout) as Sample;
 };

@@ -15,6 +15,7 @@ import { makeProxyId, openProxy, type ProxyParts } from "@sallyport/proxy/proxy"
 import { readSettings } from "@sallyport/proxy/settings";
 import { openSink } from "@sallyport/proxy/sink";
 import { protocols } from "@sallyport/wire/protocols";
+import { doorman } from "./doorman.ts";
 
 const settings = readSettings(process.env);
 const clock = { now: Date.now };
@@ -50,9 +51,21 @@ const upstream: ProxyParts["upstream"] = (database, grant) =>
     },
   });
 
+const spoken: ProxyParts["protocols"] = process.env["BENCH_LOGIN"] === "only" ? { postgres: doorman } : protocols;
 const { network, host, plainPorts, gatePort, healthPort, peerPort, peerAddress } = settings;
 const proxy = await openProxy({
-  ...{ id, network, version: "bench", protocols, host, plainPorts, gatePort, healthPort, peerPort, peerAddress },
+  ...{
+    id,
+    network,
+    version: "bench",
+    protocols: spoken,
+    host,
+    plainPorts,
+    gatePort,
+    healthPort,
+    peerPort,
+    peerAddress,
+  },
   ...{ store: openTable({ name: settings.table }), sink, clock, random, log, upstream },
   steady: { now: () => performance.now() },
   trust: (await openCertificate({ source: sourceOf(settings.certificate, vaultClient), clock, log })).trust,

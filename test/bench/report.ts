@@ -1,18 +1,14 @@
-// The numbers as tables: medians of the rounds and how far they lie apart, ratios taken inside each round. Written between
-// two marks in docs/benchmarks.md; the words around them are people's.
-import { readFile, writeFile } from "node:fs/promises";
+// The numbers as tables: medians of the rounds and how far they lie apart, ratios taken inside each round. Which rows there are
+// the cells say.
 import { cpus } from "node:os";
-import { modes, queryName } from "./cells.ts";
+import { type Cell, tables } from "./cells.ts";
 import type { Sample } from "./measure.ts";
 import { run } from "./server.ts";
 
 /** What was measured of each way, round by round. */
 export type Samples = Map<string, Map<string, Sample[]>>;
-type Row = readonly [label: string, cell: string, quantity: string];
 
-const marks = ["<!-- measured -->", "<!-- /measured -->"] as const;
-const peers = ["haproxy", "pgbouncer"] as const;
-const counts = [1, 8, 32] as const;
+const peers = ["haproxy", "pgbouncer", "relay"] as const;
 
 const median = (values: readonly number[]): number => {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
@@ -72,66 +68,58 @@ const machine = async (libraries: string): Promise<string> => {
   return `${cpus().length} × ${cpus()[0]?.model}; Node ${node} with OpenSSL ${openssl}, PostgreSQL ${postgres}, haproxy ${haproxy}, pgbouncer ${pgbouncer}, pgbench ${pgbench} with libpq 18`;
 };
 
+const shownRatio = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : "–");
+
 /** Markdown. */
 export const report = async (
+  cells: readonly Cell[],
   samples: Samples,
-  run: { readonly ways: readonly string[]; readonly how: string; readonly libraries: string },
+  run: { readonly how: string; readonly libraries: string },
 ): Promise<string> => {
   const { told, ratio, difference } = reading(samples);
-  const ways = run.ways.filter((name) => name !== "unaudited");
-  const table = (title: string, rows: readonly Row[], among = ways): string =>
-    [
-      `| ${title} | ${[...among, ...peers.map((peer) => `ours / ${peer}`)].join(" | ")} |`,
-      `|---|${"--:|".repeat(among.length + peers.length)}`,
-      ...rows
-        .filter(([, cell]) => samples.has(cell))
-        .map(([label, cell, quantity]) => {
-          const ratios = peers.map((peer) => ratio(cell, peer, quantity));
-          const all = [
-            ...among.map((way) => told(cell, way, quantity)),
-            ...ratios.map((one) => (Number.isFinite(one) ? one.toFixed(2) : "–")),
-          ];
-          return `| ${label} | ${all.join(" | ")} |`;
-        }),
+  const measured = cells.filter(({ name }) => samples.has(name));
+  const tableOf = (title: string): string => {
+    const rows = measured.flatMap((cell) =>
+      cell.rows.filter(({ table }) => table === title).map((row) => ({ cell, ...row })),
+    );
+    const tells = (way: string): boolean => rows.some(({ cell, quantity }) => told(cell.name, way, quantity) !== "–");
+    const ways = [...new Set(rows.flatMap(({ cell }) => cell.ways))].filter((way) => way !== "unaudited" && tells(way));
+    const rivals = ways.includes("ours") ? peers.filter((peer) => ways.includes(peer)) : [];
+    if (ways.length === 0) return "";
+    const heads = ways.map((way) => (way === "door" ? "" : way));
+    return [
+      `| ${[title, ...heads, ...rivals.map((peer) => `ours / ${peer}`)].join(" | ")} |`,
+      `|---|${"--:|".repeat(ways.length + rivals.length)}`,
+      ...rows.map(({ cell, label, quantity }) => {
+        const numbers = ways.map((way) => told(cell.name, way, quantity));
+        const ratios = rivals.map((peer) => shownRatio(ratio(cell.name, peer, quantity)));
+        return `| ${[label, ...numbers, ...ratios].join(" | ")} |`;
+      }),
     ].join("\n");
-  const queries = modes.flatMap((mode) => counts.map((clients) => queryName(mode, clients)));
-  const rowsOf = (quantity: string): Row[] => queries.map((cell) => [cell, cell, quantity]);
-  const busy = modes.flatMap((mode) => [8, 32].map((clients) => queryName(mode, clients)));
-  const mean = (peer: string, quantity: string): string =>
-    geometricMean(busy.map((cell) => ratio(cell, peer, quantity))).toFixed(2);
-  const audit = modes.map((mode) => `${difference(queryName(mode, 8), "unaudited", "cpu").toFixed(1)} µs (${mode})`);
+  };
+  const mean = (over: readonly Cell[], peer: string, quantity: string): string =>
+    shownRatio(geometricMean(over.map(({ name }) => ratio(name, peer, quantity))));
+  const means = [...new Set(measured.flatMap((cell) => cell.mean ?? []))].map((title) => {
+    const over = measured.filter((cell) => cell.mean === title);
+    const rivals = peers.map(
+      (peer) => `${mean(over, peer, "tps")} × ${peer}'s queries at ${mean(over, peer, "cpu")} × its CPU`,
+    );
+    return `Geometric mean over ${title}: ${rivals.join("; ")}.`;
+  });
+  const audited = measured.filter(({ name }) => samples.get(name)?.has("unaudited"));
+  const costs = audited.map(({ name }) => `${difference(name, "unaudited", "cpu").toFixed(1)} µs (${name})`);
+  const added = difference("arrival", "direct", "ms");
   return [
     `${new Date().toISOString().slice(0, 10)}, ${run.how}. ${await machine(run.libraries)}.`,
-    table("queries a second", rowsOf("tps")),
-    table("average latency, µs", rowsOf("latencyUs")),
-    table(
-      "CPU of the process between, µs a query",
-      rowsOf("cpu"),
-      ways.filter((name) => name !== "direct"),
-    ),
-    table("the rest", [
-      ["COPY OUT, MB/s", "copy out", "rate"],
-      ["COPY OUT, µs of CPU a MB", "copy out", "cpu"],
-      ["COPY IN, MB/s", "copy in", "rate"],
-      ["COPY IN, µs of CPU a MB", "copy in", "cpu"],
-      ["new connections a second", "connections", "rate"],
-      ["new connection, µs of CPU", "connections", "cpu"],
-      ["TCP connect to ReadyForQuery, ms", "arrival", "ms"],
-      ["idle connection, KB", "idle", "kb"],
-    ]),
+    ...Object.values(tables).map(tableOf),
     [
-      "Geometric mean over the cells at 8 and 32 clients:",
-      `${mean("haproxy", "tps")} × haproxy's queries at ${mean("haproxy", "cpu")} × its CPU;`,
-      `${mean("pgbouncer", "tps")} × pgbouncer's queries at ${mean("pgbouncer", "cpu")} × its CPU.`,
-      `Audit at 8 clients, over the same relay whose records are thrown away: ${audit.join(", ")} a query.`,
+      ...means,
+      ...(costs.length > 0
+        ? [`Audit, over the same relay whose records are thrown away: ${costs.join(", ")} a query.`]
+        : []),
+      ...(Number.isFinite(added) ? [`A login takes ${added.toFixed(1)} ms longer than a straight one.`] : []),
     ].join(" "),
-  ].join("\n\n");
-};
-
-/** Puts the text between the marks. @throws an Error when the file has none */
-export const writeBetweenMarks = async (file: string, text: string): Promise<void> => {
-  const old = await readFile(file, "utf8");
-  const [begin, end] = [old.indexOf(marks[0]), old.indexOf(marks[1])];
-  if (begin < 0 || end < begin) throw new Error(`${file} has no ${marks.join(" … ")}`);
-  await writeFile(file, `${old.slice(0, begin + marks[0].length)}\n\n${text}\n\n${old.slice(end)}`);
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n");
 };

@@ -74,7 +74,7 @@ export const openBench = async (): Promise<Bench> => {
     const server = await startPostgres({
       binaries,
       settings: {
-        ...{ listen_addresses: host, hba_file: files.hba, max_connections: "500", shared_buffers: "256MB" },
+        ...{ listen_addresses: host, hba_file: files.hba, max_connections: "1200", shared_buffers: "256MB" },
         ...{ ssl: "on", ssl_cert_file: files.cert, ssl_key_file: files.key, ssl_tls13_ciphers: cipher },
         // what a login costs must be the way there, not the server's own key stretching
         ...{ scram_iterations: "1", autovacuum: "off", max_wal_size: "4GB" },

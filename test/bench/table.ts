@@ -5,7 +5,9 @@ import { openTable, tableClient } from "@sallyport/aws/table";
 import type { Database } from "@sallyport/core/database";
 import { changeAccess } from "@sallyport/core/epoch";
 import { keys, toItem } from "@sallyport/core/family";
+import { type Caller, type Desk, keyChanges } from "@sallyport/core/login";
 import { type ConnectToken, makeToken } from "@sallyport/core/token";
+import type { User } from "@sallyport/core/user";
 import { startDynoxide } from "@sallyport/local/dynoxide";
 import { makeDatabase, makeRole } from "../core/make.ts";
 import { account, awsName, type Bench } from "./server.ts";
@@ -14,14 +16,19 @@ const name = "sallyport";
 const region = "eu-west-1";
 const hour = 3_600_000;
 const mostLogins = 1_000_000;
+const logins = 200;
 
 export interface Table {
+  /** What the API's functions work with. */
+  readonly desk: Desk;
+  /** A login of the one user that has not issued all the tokens it may. */
+  login(): Caller;
   readonly env: Readonly<Record<string, string>>;
   readonly token: string;
   close(): Promise<void>;
 }
 
-const fill = async (store: ReturnType<typeof openTable>, bench: Bench): Promise<string> => {
+const fill = async ({ store, digest, random }: Desk, bench: Bench) => {
   const now = Date.now();
   const database: Database = makeDatabase({
     name: account.database,
@@ -31,9 +38,16 @@ const fill = async (store: ReturnType<typeof openTable>, bench: Bench): Promise<
     allow: { db_labels: { "*": "*" }, db_users: [account.user], db_names: [account.database] },
     options: { bearer_logins: 10_000 },
   });
-  const user = { name: "ana", roles: ["bench"], traits: {}, state: "active", createdAt: now, createdBy: "root" };
-  const digest = { sha256: (text: string) => createHash("sha256").update(text).digest("hex") };
-  const { token, id } = makeToken("connect", { bytes: (count) => randomBytes(count) }, digest);
+  const user: User = {
+    name: "ana",
+    roles: ["bench"],
+    traits: {},
+    state: "active",
+    createdAt: now,
+    createdBy: "root",
+    revision: 1,
+  };
+  const { token, id } = makeToken("connect", random, digest);
   const connect: ConnectToken = {
     ...{ id, user: user.name, database: database.name, protocol: "postgres" },
     ...{ dbUser: account.user, dbName: account.database, session: "s".repeat(64), loginExpiresAt: now + 12 * hour },
@@ -42,12 +56,23 @@ const fill = async (store: ReturnType<typeof openTable>, bench: Bench): Promise<
   };
   await changeAccess(
     store,
-    { put: toItem(keys.user(user.name), { ...user, revision: 1 }) },
+    { put: toItem(keys.user(user.name), user) },
     { put: toItem(keys.role(role.name), role) },
     { put: toItem(keys.database(database.name), database) },
     { put: toItem(keys.connectToken(id), connect) },
   );
-  return token.reveal();
+  const expiresAt = now + 12 * hour;
+  const opened = Array.from({ length: logins }, () =>
+    keyChanges({ random, digest }, { kind: "session", user: user.name, issuedAt: now, expiresAt }),
+  );
+  for (const { changes } of opened) await store.transact(changes);
+  const callers: readonly Caller[] = opened.map((one) => ({
+    user,
+    login: one.id,
+    loginExpiresAt: expiresAt,
+    admin: false,
+  }));
+  return { token: token.reveal(), callers };
 };
 
 export const openBenchTable = async (bench: Bench): Promise<Table> => {
@@ -70,16 +95,33 @@ export const openBenchTable = async (bench: Bench): Promise<Table> => {
         ],
       }),
     );
-    const token = await fill(openTable({ name, client }), bench);
+    const desk: Desk = {
+      store: openTable({ name, client }),
+      clock: { now: Date.now },
+      random: { bytes: (count) => randomBytes(count) },
+      digest: { sha256: (text) => createHash("sha256").update(text).digest("hex") },
+    };
+    const { token, callers } = await fill(desk, bench);
+    let turn = 0;
+    const login = (): Caller => {
+      const caller = callers[turn++ % callers.length];
+      if (!caller) throw new Error("nobody is logged in");
+      return caller;
+    };
     const env = {
       ...{ AWS_REGION: region, AWS_ENDPOINT_URL: endpoint, AWS_ACCESS_KEY_ID: "AKIABENCH" },
       ...{ AWS_SECRET_ACCESS_KEY: "bench", SALLYPORT_TABLE: name },
     };
-    return { env, token, close: () => dynoxide.close() };
+    return {
+      ...{ desk, login, env, token },
+      close: async () => {
+        client.destroy();
+        await dynoxide.close();
+      },
+    };
   } catch (thrown) {
+    client.destroy();
     await dynoxide.close();
     throw thrown;
-  } finally {
-    client.destroy();
   }
 };

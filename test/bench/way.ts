@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { preload, writeHosts } from "@sallyport/local/hosts";
 import { launcher } from "@sallyport/local/launcher";
-import { startTask } from "@sallyport/local/task";
+import { proxyFlags, startTask } from "@sallyport/local/task";
 import { account, awsName, type Bench } from "./server.ts";
 import type { Table } from "./table.ts";
 
@@ -23,9 +23,6 @@ export interface Way {
   readonly pid?: number;
   close(): Promise<void>;
 }
-
-/** What the proxy is started with; anything said of it is true with these only. */
-const heapFlags = (): readonly string[] => process.env["BENCH_FLAGS"]?.split(" ") ?? ["--max-semi-space-size=8"];
 
 const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1");
@@ -138,8 +135,8 @@ unix_socket_dir =
 auth_type = plain
 auth_file = ${users}
 pool_mode = session
-default_pool_size = 400
-max_client_conn = 1000
+default_pool_size = 1100
+max_client_conn = 2000
 client_tls_sslmode = require
 client_tls_cert_file = ${files.cert}
 client_tls_key_file = ${files.key}
@@ -155,11 +152,11 @@ log_disconnections = 0
 };
 
 /** A relay of fifty lines: what is left to gain below it is Node's. */
-export const openRelay = async (bench: Bench, entry = "relay.ts"): Promise<Way> => {
+export const openRelay = async (bench: Bench): Promise<Way> => {
   const { files, caFile, host, port } = bench;
   const task = await startTask({
-    entry: new URL(entry, import.meta.url).pathname,
-    flags: heapFlags(),
+    entry: new URL("relay.ts", import.meta.url).pathname,
+    flags: proxyFlags,
     launcher: launcher("KILL"),
     env: {
       ...{ RELAY_CERT: files.cert, RELAY_KEY: files.key, RELAY_CA: caFile },
@@ -179,12 +176,14 @@ export const openRelay = async (bench: Bench, entry = "relay.ts"): Promise<Way> 
 export interface OursOptions {
   readonly name?: string;
   readonly audit?: boolean;
+  /** No database behind it: its clients log in and leave (doorman.ts). */
+  readonly loginOnly?: boolean;
   /** Where its CPU profile goes when it ends. */
   readonly profile?: string;
 }
 
 export const openOurs = async (bench: Bench, table: Table, options: OursOptions = {}): Promise<Way> => {
-  const { name = "ours", audit = true, profile } = options;
+  const { name = "ours", audit = true, loginOnly = false, profile } = options;
   const { files, caFile, folder } = bench;
   const hosts = join(folder, "hosts.json");
   writeHosts(hosts, { [awsName]: [bench.host] });
@@ -192,7 +191,7 @@ export const openOurs = async (bench: Bench, table: Table, options: OursOptions 
   const profiling = ["--cpu-prof", "--cpu-prof-interval=200", `--cpu-prof-dir=${profile}`];
   const task = await startTask({
     entry: new URL("proxy.ts", import.meta.url).pathname,
-    flags: [...flags, ...heapFlags(), ...(profile === undefined ? [] : profiling)],
+    flags: [...flags, ...proxyFlags, ...(profile === undefined ? [] : profiling)],
     launcher: launcher("KILL"),
     env: {
       ...table.env,
@@ -203,6 +202,7 @@ export const openOurs = async (bench: Bench, table: Table, options: OursOptions 
       ...{ SALLYPORT_CANCEL_SECRET: "unused", SALLYPORT_AUDIT_DIR: join(folder, `audit-${name}`) },
       ...{ SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8", BENCH_PASSWORD: account.password },
       ...(audit ? {} : { BENCH_AUDIT: "off" }),
+      ...(loginOnly ? { BENCH_LOGIN: "only" } : {}),
     },
   });
   return {
