@@ -1,6 +1,8 @@
 // The command line as a function: arguments and a context in, an exit status out. Every command is a file of commands/; every
 // failure ends here, on stderr, with the status that exit.ts gives it.
 import { Command, CommanderError } from "commander";
+import { auditShow } from "./commands/audit-show.ts";
+import { auditVerify } from "./commands/audit-verify.ts";
 import { configurePrintIam } from "./commands/configure-print-iam.ts";
 import { create } from "./commands/create.ts";
 import { dbConfig } from "./commands/db-config.ts";
@@ -54,6 +56,11 @@ const groups: readonly (Register | Group)[] = [
     name: "users",
     description: "people and programs (administrators)",
     commands: [usersAdd, usersLs, usersReset, usersRm],
+  },
+  {
+    name: "audit",
+    description: "what was recorded, and whether all of it is there (auditors)",
+    commands: [auditVerify, auditShow],
   },
   create,
   get,

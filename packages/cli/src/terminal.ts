@@ -4,9 +4,9 @@ import { styleText } from "node:util";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import type { Context, Output } from "./context.ts";
 
-/** Control characters, line separators and direction overrides written out, so that a tag can't move the cursor or hide text. */
+/** Control characters, line separators and characters nobody sees written out, so that a tag can't move the cursor or hide text. */
 export const printable = (text: string): string =>
-  text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+  text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
     const code = character.codePointAt(0) ?? 0;
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
   });
