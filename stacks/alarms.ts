@@ -90,11 +90,25 @@ const alarmsOf = (
       times: 3,
     },
     "audit-behind": {
-      says: "the audit is not written as fast as it comes: half of the spool is full",
+      says: "the audit waits for more than a minute to get to where it is kept",
+      of: { behind: ours("AuditBehindFor", "Maximum") },
+      above: 60_000,
+      minutes: 1,
+      times: 3,
+    },
+    "audit-filling": {
+      says: "the audit is not kept as fast as it comes: half of the spool is full",
       of: { fill: ours("AuditFill", "Maximum") },
       above: 0.5,
       minutes: 1,
       times: 3,
+    },
+    "audit-failing": {
+      says: "a proxy can't write its audit, or can't ship it",
+      of: { written: ours("AuditNotWritten"), shipped: ours("AuditNotShipped") },
+      expression: "FILL(written, 0) + FILL(shipped, 0)",
+      above: 0,
+      minutes: 5,
     },
     "no-proxy": {
       says: "no proxy takes connections",

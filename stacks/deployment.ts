@@ -5,6 +5,7 @@ import type { Keys } from "./keys";
 import type { Settings } from "./settings";
 
 export const functionName = (name: string): string => `${$app.name}-${$app.stage}-${name}`;
+export const clusterName = (): string => functionName("proxies");
 export const secretPrefix = (): string => `${$app.name}/${$app.stage}`;
 
 /** What everything else stands on. */
@@ -44,6 +45,7 @@ export const deployment = ({ table, settings, keys, audit }: Ground): $util.Outp
         rootKeyArn,
         auditKeyArn,
         auditBucketArn,
+        taskArn: arn("ecs", `task/${clusterName()}/*`),
         secretPrefix: secretPrefix(),
         assumable: settings.assumable,
       };

@@ -1,7 +1,7 @@
 // The data plane: one ECS service on Fargate. SST builds the image and the service; what it would grant and open beyond need is
 // taken back here, and a test holds each of these.
 import { type Balancer, gatePort, healthPort, peerPort, plainPorts } from "./balancer";
-import { functionName, type Ground, place } from "./deployment";
+import { clusterName, functionName, type Ground, place } from "./deployment";
 import { inlinePolicies, policy } from "./grant";
 import type { Network } from "./network";
 import { cancelKeyName, certificateName } from "./secrets";
@@ -69,6 +69,12 @@ export const proxy = (
       securityGroups,
       containerSubnets: network.taskSubnets,
       loadBalancerSubnets: network.balancerSubnets,
+    },
+    transform: {
+      cluster: (args) => {
+        // chosen here: what a task may ask ECS for names the cluster
+        args.name = clusterName();
+      },
     },
   });
   const service = new sst.aws.Service(

@@ -39,6 +39,7 @@ const deploymentOf = (name: string): Deployment => {
     rootKeyArn: `arn:aws:kms:${region}:${account}:RootKey`,
     auditKeyArn: `arn:aws:kms:${region}:${account}:AuditKey`,
     auditBucketArn: "arn:aws:s3:::audit",
+    taskArn: `arn:aws:ecs:${region}:${account}:task/sallyport-${stage}-proxies/*`,
     secretPrefix: `sallyport/${stage}`,
     assumable: special ? ["arn:aws:iam::444455556666:role/sallyport"] : [],
   };
