@@ -46,6 +46,12 @@ const sleepUnless = async (ms: number, wake: AbortSignal): Promise<void> => {
   await sleep(ms, undefined, { signal: wake }).catch(() => {});
 };
 
+/** When a segment was begun, by its name. */
+const timeOf = (name: string): number => {
+  const [day = "", time = ""] = name.slice(0, 24).split("T");
+  return Date.parse(`${day}T${time.replaceAll("-", ":")}`);
+};
+
 /** What an earlier process left, oldest first. A line that it was killed in the middle of is taken off. */
 const leftovers = async (folder: string): Promise<readonly Segment[]> => {
   const found: Segment[] = [];
@@ -134,6 +140,7 @@ const openShipping = (options: VolumeOptions, left: readonly Segment[]) => {
     },
     used: () => used,
     count: () => queue.length,
+    oldest: () => queue[0]?.name,
   };
 };
 
@@ -189,6 +196,10 @@ export const openVolume = async (options: VolumeOptions): Promise<Lines> => {
     },
     room: () => volumeBytes - used(),
     fill: () => used() / volumeBytes,
+    waitingSince: () => {
+      const oldest = shipping.oldest() ?? current?.name;
+      return oldest === undefined ? undefined : timeOf(oldest);
+    },
     close: async () => {
       await inTurn(close);
       const late = new AbortController();
