@@ -10,10 +10,10 @@ export interface Kill {
 /** Longer ones are no client's. */
 export const longestKill = 1_024;
 
-const blank = "(?:\\s|/\\*[^*]*\\*/|(?:--\\s|#)[^\\n]*\\n)";
+const blank = "(?:\\s|/\\*(?!M?!)[^*]*\\*/|(?:--\\s|#)[^\\n]*\\n)";
 const marked = "(?:/\\*M?!\\d*)?";
 const statement = new RegExp(
-  `^${blank}*KILL${blank}+${marked}(?:(?:HARD|SOFT)${blank}+)?${blank}*(QUERY|CONNECTION)?${blank}*(?:\\*/)?${blank}*(\\d{1,10})${blank}*;?${blank}*$`,
+  `^${blank}*KILL${blank}+${marked}(?:(?:HARD|SOFT)${blank}+)?${blank}*(QUERY|CONNECTION)?${blank}*(?:\\*/)?${blank}*(-?\\d{1,10})${blank}*;?${blank}*$`,
   "i",
 );
 
@@ -30,5 +30,7 @@ export const mayBeKill = (bytes: Buffer, from: number, to: number): boolean => {
 export const parseKill = (text: string): Kill | undefined => {
   const [, what, id] = statement.exec(text) ?? [];
   if (id === undefined) return undefined;
-  return { what: what?.toLowerCase() === "query" ? "query" : "connection", connection: Number(id) };
+  // MariaDB Connector/J keeps the greeting's id in a signed integer, where ours are below zero
+  const connection = id.startsWith("-") ? Number(id) >>> 0 : Number(id);
+  return { what: what?.toLowerCase() === "query" ? "query" : "connection", connection };
 };

@@ -107,7 +107,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
 
   let left = 0; //       of the current packet
   let goesOn = false; // does its payload go on in the next one?
-  let sequence = 0; //   of the current packet
+  let sequence = -1; //  of the answer's last packet that passed; none yet
   let begun = false; //  is an answer under way?
   let stage: number = stages.first;
   let count = 0; //      columns or definitions to come
@@ -118,6 +118,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
 
   const reset = (): void => {
     begun = false;
+    sequence = -1;
     stage = stages.first;
     rows = 0;
   };
@@ -202,6 +203,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
       fileAsked(payload.toString("utf8", 1), number);
       // the client speaks now
       begun = false;
+      sequence = -1;
     } else if (byte === heads.eof) throw odd("an end without a beginning");
     else columns(payload);
   };
@@ -265,10 +267,11 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
       need = headerSize + whole;
       return 0;
     }
-    sequence = bytes[at + 3] ?? 0;
+    const number = bytes[at + 3] ?? 0;
+    read(byte, bytes.subarray(at + headerSize, at + headerSize + whole), number);
     left = length - whole;
     goesOn = length === fullPacket;
-    read(byte, bytes.subarray(at + headerSize, at + headerSize + whole), sequence);
+    if (begun) sequence = number;
     return headerSize + whole;
   };
 
@@ -304,7 +307,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
     edge: () => edge,
     dropped: () => false,
     hold: () => undefined,
-    next: () => (begun ? sequence + 1 : (session.front()?.sequence ?? 0) + 1) & 0xff,
+    next: () => ((sequence < 0 ? (session.front()?.sequence ?? 0) : sequence) + 1) & 0xff,
     erred: () => erred,
   };
 };
