@@ -182,6 +182,11 @@ it("mints a Grant in access.ts alone", () => {
   expect(minted.filter((place) => !place.startsWith("packages/core/src/access.ts:"))).toEqual([]);
 });
 
+it("gives a Grant without a decision to the probe alone, which lets nobody through", () => {
+  const users = new Set(where(/\bgrantProbe\b/, shipped).map((place) => place.replace(/:\d+$/, "")));
+  expect([...users].sort()).toEqual(["functions/probe.ts", "packages/core/src/access.ts"]);
+});
+
 it("draws chance from the Random port, but for the jitter between tries", () => {
   const jitter = ["packages/aws/src/table.ts", "packages/proxy/src/snapshot.ts"];
   const drawn = where(/Math\.random/, shipped);

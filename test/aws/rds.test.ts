@@ -95,7 +95,7 @@ describe("RDS instances", () => {
       vpcId: "vpc-3",
       endpoint: { host: cluster.ReaderEndpoint, verifyName: cluster.ReaderEndpoint },
     });
-    expect(namesOf("rds", sightings[1]!).names).toEqual([`multi-reader-rds-eu-west-1-${accountId}`]);
+    expect(namesOf("rds", sightings[1]!).names[0]).toBe(`multi-reader-rds-eu-west-1-${accountId}`);
   });
 
   it("of a Multi-AZ DB cluster without IAM authentication are mended at the cluster", async () => {

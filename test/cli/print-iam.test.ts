@@ -89,6 +89,32 @@ describe("the policies of the principals", () => {
     ]);
   });
 
+  it("hold what the audit, the certificate and the tasks need, where those are named", async () => {
+    const key = (id: string) => arn("kms", `key/${id}`);
+    const parts = [
+      "--audit-bucket",
+      "our-audit",
+      "--audit-key",
+      key("a-1"),
+      "--root-key",
+      key("r-1"),
+      "--task-cluster",
+      "c",
+    ];
+    const found = new Map((await documents(...parts)).map(({ name, document }) => [name, document]));
+    const whole = {
+      ...deployment,
+      auditBucketArn: "arn:aws:s3:::our-audit",
+      auditKeyArn: key("a-1"),
+      rootKeyArn: key("r-1"),
+      taskArn: arn("ecs", "task/c/*"),
+    };
+    for (const principal of ["certify", "proxy"] as const)
+      expect(found.get(`sallyport-${principal}`)).toEqual(
+        documentOf(statementsFor(principal, whole, ["rds", "aurora"])),
+      );
+  });
+
   it("S-44 change databases only where it was asked for, and by enable alone", async () => {
     const changing = (all: Awaited<ReturnType<typeof documents>>) =>
       all.flatMap(({ name, document }) =>
@@ -184,6 +210,10 @@ describe("S-47 what was typed", () => {
     ["--scope", "db-ABC/"],
     ["--principal", "root"],
     ["--partition", "mars"],
+    ["--audit-bucket", "a*"],
+    ["--audit-key", "alias/x"],
+    ["--root-key", "*"],
+    ["--task-cluster", "*"],
   ])("S-47 %s %j is a usage error", async (option, value) => {
     expect(await print(option, value)).toMatchObject({ status: 2, stdout: "" });
   });

@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { Database } from "@sallyport/core/database";
+import { DiscoveryConfigSpec } from "@sallyport/core/discovery";
 import { enable } from "@sallyport/core/enable";
 import { Failure } from "@sallyport/core/failure";
 import { keys, read } from "@sallyport/core/family";
@@ -150,8 +151,8 @@ describe("switching IAM authentication on", () => {
 describe("S-07 discovery only from accounts that were asked", () => {
   const role = "arn:aws:iam::444455556666:role/reach";
   const there = `rds/eu-west-1/${role}`;
-  it("S-07 a database of another account than the role's is left out, whatever its tags, and never changed", async () => {
-    await configure("theirs", { ...opted, assume_role_arn: role });
+  it("S-07 a database of another account than the role's is left out, whatever its tags", async () => {
+    await configure("theirs", { ...everything, assume_role_arn: role });
     const forged = makeSighting("evil", { ...off, account: "999999999999", tags: { env: "prod" } });
     world.set(there, [{ sightings: [makeSighting("theirs", { account: "444455556666" }), forged] }]);
     const line = lineOf(await discover(), there);
@@ -159,6 +160,17 @@ describe("S-07 discovery only from accounts that were asked", () => {
       found: 1,
       warnings: [expect.stringContaining("is not of the account that was asked")],
     });
+  });
+
+  it("S-44 nothing is switched on in another account, whose role is the proxies' too", async () => {
+    const matcher = { ...opted, assume_role_arn: role };
+    expect(DiscoveryConfigSpec.safeParse({ aws: [matcher] }).error?.issues).toMatchObject([
+      { message: expect.stringContaining("in another one, switch IAM authentication on there") },
+    ]);
+    // one that came into the table some other way is not read
+    await configure("theirs", matcher);
+    world.set(there, [{ sightings: [makeSighting("theirs", { ...off, account: "444455556666" })] }]);
+    expect(lineOf(await discover(), "discovery_config/theirs")?.error).toContain("can't be read");
     expect(asked).toEqual([]);
   });
 });

@@ -12,6 +12,14 @@ describe("names", () => {
     expect(aurora("orders", { suffix: "reader" })).toEqual(["orders-reader-rds-aurora-eu-west-1-111122223333"]);
   });
 
+  it("of a Multi-AZ cluster may say that it is one, where an instance is called alike", () => {
+    expect(rds("orders", { cluster: "orders", suffix: "reader" })).toEqual([
+      "orders-reader-rds-eu-west-1-111122223333",
+      "orders-reader-cluster-rds-eu-west-1-111122223333",
+    ]);
+    expect(aurora("orders", { cluster: "orders" })).toEqual(["orders-rds-aurora-eu-west-1-111122223333"]);
+  });
+
   it("leave out what is in the name already, as a whole part", () => {
     expect(rds("orders-rds")).toEqual(["orders-rds-eu-west-1-111122223333"]);
     expect(rds("orders-eu-west-1")).toEqual(["orders-eu-west-1-rds-111122223333"]);
@@ -42,10 +50,12 @@ describe("names", () => {
 
 describe("labels", () => {
   it("are the tags and what is derived", () => {
-    const sighting = makeSighting("orders", { tags: { env: "dev", "": "empty" }, vpcId: "vpc-1", state: "backing-up" });
+    const tags = { env: "dev", "": "empty" };
+    const sighting = makeSighting("orders", { tags, vpcId: "vpc-1", state: "backing-up", cluster: "orders" });
     expect(labelsOf("aurora", sighting, "cloud")).toEqual({
       env: "dev",
       "": "empty",
+      cluster: "orders",
       "account-id": "111122223333",
       region: "eu-west-1",
       engine: "postgres",

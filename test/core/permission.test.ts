@@ -1,5 +1,11 @@
 // What each principal may do to the table, against what its code does: nothing that is not needed.
-import { type Deployment, type Principal, principals, statementsFor } from "@sallyport/core/permission";
+import {
+  type Deployment,
+  type Principal,
+  principals,
+  statementsAbroad,
+  statementsFor,
+} from "@sallyport/core/permission";
 import { expect, it } from "vitest";
 
 const deployment: Deployment = {
@@ -83,6 +89,8 @@ it("S-44 only enable may change a database's settings, and only what the deploym
     [["rds:ModifyDBCluster"], [named[1]]],
   ]);
   expect(changes("enable")).toEqual([]);
+  const there = statementsAbroad({ ...deployment, enabling: named }, ["rds", "aurora"]);
+  expect(there.flatMap(({ actions }) => actions).filter((action) => /^rds:(?!Describe)/.test(action))).toEqual([]);
   for (const principal of principals.filter((one) => one !== "enable")) expect(changes(principal, named)).toEqual([]);
 });
 
@@ -97,4 +105,18 @@ it("S-44 probe may do nothing at AWS, and who starts another function is granted
   const enableArn = "arn:aws:lambda:eu-west-1:111122223333:function:enable";
   expect(invoked("discover", { ...deployed, enableArn })).toEqual([enableArn]);
   for (const principal of principals.filter((one) => one !== "api")) expect(invoked(principal, deployed)).toEqual([]);
+});
+
+it("S-44 proxies alone may ask not to be stopped, on their own cluster's tasks, and do nothing else at ECS", () => {
+  const taskArn = "arn:aws:ecs:eu-west-1:111122223333:task/t-proxies/*";
+  const atEcs = (principal: Principal) =>
+    statementsFor(principal, { ...deployment, taskArn }, ["rds", "aurora"]).filter(({ actions }) =>
+      actions.some((action) => action.startsWith("ecs:")),
+    );
+  for (const principal of principals)
+    expect(atEcs(principal)).toEqual(
+      principal === "proxy"
+        ? [{ actions: ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"], resources: [taskArn] }]
+        : [],
+    );
 });

@@ -16,9 +16,7 @@ let role: string;
 /** Who may assume the role there: our discovery and our proxies, and only with the external id. */
 const trustWith = (id: string) => [
   {
-    principals: ["discover", "enable", "proxy"].map(
-      (name) => `arn:aws:iam::${world.laptop.account.id}:role/sallyport-${name}`,
-    ),
+    principals: ["discover", "proxy"].map((name) => `arn:aws:iam::${world.laptop.account.id}:role/sallyport-${name}`),
     conditions: { StringEquals: { "sts:ExternalId": id } },
   },
 ];

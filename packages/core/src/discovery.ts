@@ -21,7 +21,7 @@ const TagSelector = z
     Object.fromEntries(Object.entries(tags).map(([key, value]) => [key, typeof value === "string" ? [value] : value])),
   );
 
-export const Matcher = z.strictObject({
+const OneMatcher = z.strictObject({
   types: z.array(z.enum(matchers)).min(1),
   regions: z.array(Region).min(1),
   tags: TagSelector.default({ "*": ["*"] }),
@@ -37,6 +37,11 @@ export const Matcher = z.strictObject({
   /** Switch IAM authentication on where it is off; the deployment must have opted in too. */
   enable_iam_auth: z.boolean().optional(),
 });
+export const Matcher = OneMatcher.refine(
+  (matcher) => matcher.enable_iam_auth !== true || matcher.assume_role_arn === undefined,
+  // one role there serves discovery and the proxies: neither may change databases
+  "enable_iam_auth works in the deployment's own account alone: in another one, switch IAM authentication on there",
+);
 export type Matcher = z.infer<typeof Matcher>;
 
 export const DiscoveryConfigSpec = z.strictObject({ aws: z.array(Matcher).min(1).max(100) });

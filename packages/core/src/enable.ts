@@ -33,8 +33,8 @@ export const enable = async (job: Job): Promise<Enabled[]> => {
     const kind = job.kinds[listing.kind];
     if (listing.enabling.length === 0 || kind.enable === undefined) continue;
     try {
+      // a cluster is sighted once for each of its endpoints
       for await (const page of kind.discover(listing))
-        // a cluster is sighted once for each of its endpoints
         for (const sighting of page.sightings)
           if (!outcomes.has(sighting.resourceId) && isAskedFor(sighting, listing))
             outcomes.set(sighting.resourceId, await switchOn(job, kind, listing, sighting));

@@ -47,20 +47,23 @@ const overrideOf = (tags: Labels): string | undefined => {
   return tag === undefined ? undefined : cleaned(tags[tag] ?? "");
 };
 
-/** The names it may have, the best first: with a name from a tag, also that name made unique by region and account. */
+/** The names it may have, the best first: with a name from a tag, also that name made unique by region and account; for a Multi-AZ cluster, which may be called like an instance, also one that says what it is. */
 export const namesOf = (
   kind: KindName,
   sighting: Sighting,
 ): { names: readonly string[]; warnings: readonly string[] } => {
   const { identifier, suffix = "", region, account, tags } = sighting;
   const type = kinds[kind].matcher;
-  const whole = joined([`${cleaned(identifier)}-${suffix}`, type, kind === type ? "" : kind, region, account]);
+  const first = `${cleaned(identifier)}-${suffix}`;
+  const whole = joined([first, type, kind === type ? "" : kind, region, account]);
+  const more =
+    kind === "rds" && sighting.cluster !== undefined ? [joined([`${first}-cluster`, type, region, account])] : [];
   const override = overrideOf(tags);
-  if (override === undefined) return { names: [whole], warnings: [] };
+  if (override === undefined) return { names: [whole, ...more], warnings: [] };
   const short = cleaned(`${override}-${suffix}`);
   if (override !== "" && Name.safeParse(short).success)
     return { names: [short, joined([short, region, account])], warnings: [] };
-  return { names: [whole], warnings: [`${identifier}: the name in its tag is not a name and is not used`] };
+  return { names: [whole, ...more], warnings: [`${identifier}: the name in its tag is not a name and is not used`] };
 };
 
 /** Tags, then what an administrator adds, then what is derived: the later wins. */

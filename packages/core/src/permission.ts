@@ -34,6 +34,8 @@ export interface Deployment {
   /** Where the audit goes, and the key that signs how far it goes. */
   readonly auditBucketArn?: string;
   readonly auditKeyArn?: string;
+  /** The proxies' tasks, by a wildcard: ARNs of tasks end in what nobody knows before. */
+  readonly taskArn?: string;
   /** Secrets of the proxies are named `<prefix>/proxy/…`. */
   readonly secretPrefix: string;
   /** Roles in other accounts that matchers name; empty when there are none. */
@@ -74,6 +76,12 @@ const auditing = ({ auditBucketArn, auditKeyArn }: Deployment): readonly Stateme
     : [{ actions: ["s3:PutObject"], resources: [`${auditBucketArn}/segments/\${aws:userid}/*`] }]),
   ...(auditKeyArn === undefined ? [] : [signWith(auditKeyArn)]),
 ];
+
+/** A task asks through the agent beside it, which calls ECS as this role; IAM can't say "itself" of a task. */
+const protecting = ({ taskArn }: Deployment): readonly Statement[] =>
+  taskArn === undefined
+    ? []
+    : [{ actions: ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"], resources: [taskArn] }];
 
 const read = ["GetItem", "BatchGetItem", "Query"];
 
@@ -127,7 +135,6 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["Query"], "config"),
     items(d, ["GetItem", "PutItem"], "run"),
     items(d, ["PutItem"], "event"),
-    ...assume(d),
   ],
   // it is handed what it needs
   probe: () => [],
@@ -149,6 +156,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
       conditions: { StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } },
     },
     ...auditing(d),
+    ...protecting(d),
     ...assume(d),
   ],
 };
@@ -194,11 +202,11 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
   },
 };
 
-/** What the role in another account needs that a matcher names: what discovery and the proxies do there. */
+/** What the role in another account needs that a matcher names: what discovery and the proxies do there, and no change of anything, since what it may both of them may. */
 export const statementsAbroad = (deployment: Deployment, kinds: readonly KindName[]): readonly Statement[] =>
   distinct(
     kinds.flatMap((kind) =>
-      (["discover", "enable", "proxy"] as const).flatMap((principal) => byKind[kind][principal]?.(deployment) ?? []),
+      (["discover", "proxy"] as const).flatMap((principal) => byKind[kind][principal]?.(deployment) ?? []),
     ),
   );
 

@@ -39,6 +39,10 @@ interface Options {
   readonly scope?: readonly string[];
   readonly enable?: readonly string[];
   readonly assume?: readonly string[];
+  readonly auditBucket?: string;
+  readonly auditKey?: string;
+  readonly rootKey?: string;
+  readonly taskCluster?: string;
   readonly attach: Place;
   readonly abroad?: string;
   readonly trust?: readonly string[];
@@ -75,6 +79,8 @@ const databaseArn = checked(
 );
 const externalId = checked(/^[\w+=,.@:/-]{2,1224}$/, "an external id");
 const iamName = checked(/^[\w+=,.@-]{1,64}$/, "a name of IAM");
+const keyArn = checked(/^arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, "the ARN of a key");
+const bucketName = checked(/^[a-z0-9][a-z0-9.-]{2,62}$/, "the name of a bucket");
 const plain = checked(/^[\w.-]{1,64}$/, "a plain name");
 
 /** `db-ABC` or `db-ABC/reader`: a `*` is a wildcard only where it stands alone. */
@@ -88,6 +94,7 @@ const readScope = (text: string): string => {
 
 const deploymentOf = (options: Options): Deployment => {
   const { partition, account, region, table, prefix, assume = [], enable = [], scope } = options;
+  const { auditBucket, auditKey, rootKey, taskCluster } = options;
   const lambda = (name: string): string =>
     `arn:${partition}:lambda:${region}:${account}:function:${prefix.replaceAll("/", "-")}-${name}`;
   return {
@@ -99,6 +106,10 @@ const deploymentOf = (options: Options): Deployment => {
     probeArn: lambda("probe"),
     ...(enable.length > 0 && { enableArn: lambda("enable"), enabling: enable }),
     ...(scope && { scope }),
+    ...(auditBucket !== undefined && { auditBucketArn: `arn:${partition}:s3:::${auditBucket}` }),
+    ...(auditKey !== undefined && { auditKeyArn: auditKey }),
+    ...(rootKey !== undefined && { rootKeyArn: rootKey }),
+    ...(taskCluster !== undefined && { taskArn: `arn:${partition}:ecs:${region}:${account}:task/${taskCluster}/*` }),
     secretPrefix: prefix,
     assumable: assume,
   };
@@ -200,6 +211,10 @@ export const configurePrintIam = (aws: Command, context: Context): void => {
     .option("--trust <arns>", "who may assume that role", many(principalArn))
     .option("--external-id <id>", "the external id that the matcher names", externalId)
     .option("--partition <name>", "aws, aws-cn, aws-us-gov", checked(/^aws[a-z-]*$/, "a partition"), "aws")
+    .option("--audit-bucket <name>", "where the proxies' audit goes", bucketName)
+    .option("--audit-key <arn>", "the key that signs how far the audit goes", keyArn)
+    .option("--root-key <arn>", "the key of the proxies' certificate authority", keyArn)
+    .option("--task-cluster <name>", "the ECS cluster of the proxies", iamName)
     .option("--table <name>", "the deployment's table", plain, "sallyport")
     .option("--prefix <name>", "of its functions and secrets", checked(/^[\w/-]{1,64}$/, "a prefix"), "sallyport")
     .addOption(formatOption(["text", "json"]))
