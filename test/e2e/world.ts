@@ -145,7 +145,7 @@ export const openWorld = async (options: WorldOptions = {}): Promise<World> => {
 /** What a stock client needs for the plain port. */
 export const plainly = (laptop: Laptop, answer: ConnectAnswer) => ({
   host: "localhost",
-  port: laptop.ports.postgres,
+  port: laptop.ports[answer.protocol],
   user: answer.user,
   database: answer.name ?? "",
   password: answer.token,
