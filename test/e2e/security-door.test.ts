@@ -11,6 +11,7 @@ import {
   dialSecure,
   doorOf,
   enter,
+  eventually,
   fatalCode,
   heard,
   isSilent,
@@ -147,6 +148,8 @@ describe("before the login", () => {
     const [question] = (await once(socket, "data")) as [Buffer];
     expect(question.toString("hex")).toBe("520000000800000003");
     socket.destroy();
+    // who leaves at that question is told of; the next tests count lines
+    await eventually("it is in the log", () => proxy().log().includes("login.left"));
   });
 
   const foreign = {
