@@ -1,6 +1,6 @@
 // AWS Signature Version 4 for a POST to one service with its body at hand and no query: what is sent thousands of times. All
 // headers given are signed. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-import { createHmac, hash } from "node:crypto";
+import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto";
 import type { Keys } from "./client.ts";
 
 type Headers = Readonly<Record<string, string>>;
@@ -12,14 +12,15 @@ export interface Signed {
 }
 
 const algorithm = "AWS4-HMAC-SHA256";
-const hmac = (key: string | Buffer, data: string): Buffer => createHmac("sha256", key).update(data).digest();
+const hmac = (key: string | Buffer | KeyObject, data: string): Buffer =>
+  createHmac("sha256", key).update(data).digest();
 
 export const openSigner = ({ region, service }: { readonly region: string; readonly service: string }) => {
   // derived from the keys and the day by four hashes, and the same until either changes
-  let derived: { readonly secret: string; readonly day: string; readonly key: Buffer } | undefined;
-  const keyFor = (secret: string, day: string): Buffer => {
+  let derived: { readonly secret: string; readonly day: string; readonly key: KeyObject } | undefined;
+  const keyFor = (secret: string, day: string): KeyObject => {
     if (derived?.secret === secret && derived.day === day) return derived.key;
-    const key = [region, service, "aws4_request"].reduce(hmac, hmac(`AWS4${secret}`, day));
+    const key = createSecretKey([region, service, "aws4_request"].reduce<Buffer>(hmac, hmac(`AWS4${secret}`, day)));
     derived = { secret, day, key };
     return key;
   };

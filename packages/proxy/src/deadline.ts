@@ -23,15 +23,15 @@ export const until = async <T>(work: Promise<T>, ...signals: readonly AbortSigna
   }
 };
 
+const tooLate = (ms: number, what: string): Failure =>
+  new Failure("timeout", `${what} took longer than ${Math.round(ms / 1000)} s`);
+
 /** `work`, or Failure `timeout` after so many milliseconds. */
-export const within = async <T>(ms: number, what: string, work: Promise<T>): Promise<T> => {
-  const deadline = openDeadline(ms, what);
-  try {
-    return await until(work, deadline.signal);
-  } finally {
-    deadline.stop();
-  }
-};
+export const within = <T>(ms: number, what: string, work: Promise<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(tooLate(ms, what)), ms);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 
 export interface Deadline {
   /** Aborted with Failure `timeout` when it passes. */
@@ -48,7 +48,7 @@ export const openDeadline = (ms: number, what: string): Deadline => {
   const start = (): void => {
     if (timer || controller.signal.aborted) return;
     timer = setTimeout(() => {
-      controller.abort(new Failure("timeout", `${what} took longer than ${Math.round(ms / 1000)} s`));
+      controller.abort(tooLate(ms, what));
     }, ms);
   };
   start();

@@ -31,6 +31,8 @@ export interface FlowOptions {
 
 // a chunk of this size is part of something long: there is nobody whom a few microseconds delay
 const bulk = 8_192;
+// so many bytes may wait for a slow side: stopping and going again for less costs bulk more than it spares memory
+const mostWaiting = 262_144;
 
 export const startFlow = ({ from, to, frames, waits, touch, broken, lenient, over }: FlowOptions): Flow => {
   let carry: Buffer | undefined; // a header, or a piece for the audit, that is not whole yet
@@ -67,12 +69,11 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient, ove
       to.cork();
       to.write(whole);
     }
-    if (rest.length > 0 && !to.write(rest)) full = true;
-    if (whole) {
-      to.uncork();
-      full = to.writableNeedDrain;
-    }
-    if (full) from.pause();
+    if (rest.length > 0) to.write(rest);
+    if (whole) to.uncork();
+    if (!to.writableNeedDrain || to.writableLength < mostWaiting) return;
+    full = true;
+    from.pause();
   };
 
   const pass = (whole: Buffer | undefined, rest: Buffer): void => {
