@@ -3,7 +3,7 @@
 import { lookup } from "node:dns/promises";
 import type { Duplex } from "node:stream";
 import { type Dialled, openUpstream } from "@sallyport/aws/dial";
-import { isRdsHost } from "@sallyport/aws/rds";
+import { isRdsHost } from "@sallyport/aws/host";
 import { loadRoots, type Roots } from "@sallyport/aws/roots";
 import { grantProbe } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";

@@ -1,4 +1,5 @@
-import { isRdsHost, judge } from "@sallyport/aws/rds";
+import { isRdsHost } from "@sallyport/aws/host";
+import { judge } from "@sallyport/aws/rds";
 import { namesOf } from "@sallyport/core/naming";
 import { describe, expect, it } from "vitest";
 import { accountId, failureOf, list, one, open, rds, region, where } from "./kinds-world.ts";

@@ -1,5 +1,5 @@
-// What the RDS kinds share: pages of the RDS API to the end, its errors in words, what a status means, which hosts are RDS's
-// own, and the IAM token as credential.
+// What the RDS kinds share: pages of the RDS API to the end, its errors in words, what a status means, the switch for IAM
+// authentication, and the IAM token as credential.
 // https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/Welcome.html
 import {
   type DBCluster,
@@ -21,6 +21,7 @@ import type { Labels } from "@sallyport/core/label";
 import type { Secret } from "@sallyport/core/secret";
 import { type AssumedRoles, hopsOf } from "./assume.ts";
 import { type Connection, clientOptions, errorName, isAccessDenied, type Keys } from "./client.ts";
+import { isRdsHost } from "./host.ts";
 import type { TokenFor } from "./iam.ts";
 
 /** What a kind works with; one for all kinds of a process. */
@@ -137,18 +138,6 @@ export const partsOf = (arn: string): { partition: string; region: string; accou
   const [, partition = "", , region = "", account = ""] = arn.split(":");
   return { partition, region, account };
 };
-
-const domains: ReadonlyMap<string, (region: string) => readonly string[]> = new Map([
-  ["aws", (region: string) => [`.${region}.rds.amazonaws.com`]],
-  ["aws-us-gov", (region: string) => [`.${region}.rds.amazonaws.com`]],
-  // China has its own order of the labels beside the usual one
-  ["aws-cn", (region: string) => [`.rds.${region}.amazonaws.com.cn`, `.${region}.rds.amazonaws.com.cn`]],
-]);
-
-/** Is this host RDS's own in that region and partition? A token goes nowhere else (S-35). */
-export const isRdsHost = (host: string, { partition, region }: Pick<Database, "partition" | "region">): boolean =>
-  /^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(host) &&
-  (domains.get(partition)?.(region) ?? []).some((domain) => host.endsWith(domain) && host.length > domain.length);
 
 /** The endpoint as recorded; undefined for a host that is not RDS's. */
 export const endpointOf = (
