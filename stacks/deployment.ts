@@ -42,6 +42,7 @@ export const deployment = ({ table, settings, keys, audit }: Ground): $util.Outp
         discoverArn: functionArn("discover"),
         probeArn: functionArn("probe"),
         ...(settings.enabling.length > 0 ? { enableArn: functionArn("enable"), enabling: settings.enabling } : {}),
+        ...(settings.connectTo.length > 0 ? { scope: settings.connectTo } : {}),
         rootKeyArn,
         auditKeyArn,
         auditBucketArn,

@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { readSettings } from "@sallyport/proxy/settings";
-import { readTaskAddress } from "@sallyport/proxy/task";
+import { readTaskAddress, readTaskRevision } from "@sallyport/proxy/task";
 import { afterEach, expect, it } from "vitest";
 
 let server: Server | undefined;
@@ -50,5 +50,15 @@ it("wants an address to be set where no ECS is", () => {
   expect(readSettings({ ...env, ECS_CONTAINER_METADATA_URI_V4: metadata })).toMatchObject({
     peerAddress: "",
     metadata,
+  });
+});
+
+it("is told its revision by the task definition, and counts 10 after 9", async () => {
+  const endpoint = await open(200, { Cluster: "default", Family: "sallyport-proxy", Revision: "10" });
+  expect(await readTaskRevision(endpoint)).toBe(10);
+  const silent = await open(200, { Family: "sallyport-proxy" });
+  await expect(readTaskRevision(silent)).rejects.toMatchObject({
+    code: "unavailable",
+    hint: expect.stringContaining("SALLYPORT_REVISION"),
   });
 });

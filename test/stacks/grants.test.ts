@@ -36,6 +36,7 @@ const deploymentOf = (name: string): Deployment => {
     ...(special
       ? { enableArn: lambdaArn(stage, "enable"), enabling: ["arn:aws:rds:us-east-1:111122223333:db:orders-*"] }
       : {}),
+    ...(special ? { scope: ["db-*/reader", "cluster-*/writer"] } : {}),
     rootKeyArn: `arn:aws:kms:${region}:${account}:RootKey`,
     auditKeyArn: `arn:aws:kms:${region}:${account}:AuditKey`,
     auditBucketArn: "arn:aws:s3:::audit",

@@ -36,6 +36,8 @@ export const ProxyTask = z.object({
   peerPort: z.number(),
   network: z.string(),
   version: z.string(),
+  /** Counts up with each deployment, where that is known. */
+  revision: z.number().optional(),
   startedAt: z.number(),
   heartbeatAt: z.number(),
   draining: z.boolean(),

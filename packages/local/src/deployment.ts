@@ -24,6 +24,11 @@ interface ClientSettings {
   readonly credentials: Credentials;
 }
 
+const cluster = "sallyport-proxies";
+/** A task of the proxies' service. */
+export const taskArn = (account: Account, id: string): string =>
+  `arn:aws:ecs:${account.region}:${account.id}:task/${cluster}/${id}`;
+
 /** The role in another account that the laptop's deployment may assume; whether it is there and lets anybody in is that account's matter. */
 export const roleAbroad = ({ id }: Account): string => `arn:aws:iam::${id}:role/sallyport-reach`;
 
@@ -41,6 +46,7 @@ const deploymentOf = (
   probeArn: `arn:aws:lambda:${account.region}:${account.id}:function:probe`,
   enableArn: `arn:aws:lambda:${account.region}:${account.id}:function:enable`,
   enabling: ["db", "cluster"].map((type) => `arn:aws:rds:*:${account.id}:${type}:*`),
+  taskArn: taskArn(account, "*"),
   secretPrefix: prefix,
   rootKeyArn,
   auditKeyArn,

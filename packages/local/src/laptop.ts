@@ -23,7 +23,7 @@ import {
   table,
 } from "./deployment.ts";
 import { type Endpoint, openEndpoint } from "./endpoint.ts";
-import { type Door, openFleet, type ProxyTask } from "./fleet.ts";
+import { type Door, type Fleet, openFleet, type ProxyTask } from "./fleet.ts";
 import { type FunctionRuntime, openFunctions } from "./functions.ts";
 import { openGateway } from "./gateway.ts";
 import { preload, writeHosts } from "./hosts.ts";
@@ -65,6 +65,8 @@ export interface Laptop {
   startProxy(env?: Readonly<Record<string, string>>): Promise<ProxyTask>;
   /** Ends a task and takes it off the balancer. */
   stopProxy(task: ProxyTask, signal?: NodeJS.Signals): Promise<void>;
+  /** A deployment of the next revision; see Fleet. */
+  rollProxies: Fleet["roll"];
   proxies(): readonly ProxyTask[];
   close(): Promise<void>;
 }
@@ -240,6 +242,8 @@ const assemble = async (
   undo(async () => schedule.stop());
 
   const fleet = openFleet({
+    account,
+    now,
     balancers,
     credentials: () => {
       const name = instanceName("proxy");
@@ -293,6 +297,7 @@ const assemble = async (
     }),
     startProxy: fleet.start,
     stopProxy: fleet.stop,
+    rollProxies: fleet.roll,
     proxies: fleet.tasks,
     close,
   };

@@ -20,7 +20,7 @@ const patience = 4_000;
 const keepFor = 86_400_000;
 
 export const openHeartbeat = (parts: {
-  task: Pick<ProxyTask, "id" | "address" | "peerPort" | "network" | "version">;
+  task: Pick<ProxyTask, "id" | "address" | "peerPort" | "network" | "version" | "revision">;
   store: Store;
   clock: Clock;
   log: Log;

@@ -13,10 +13,11 @@ import type { Clock, Random } from "@sallyport/core/ports";
 import { protocols } from "@sallyport/wire/protocols";
 import { openCertificate, sourceOf } from "./certificate.ts";
 import { describeError, type Log } from "./log.ts";
+import { openProtection } from "./protection.ts";
 import { makeProxyId, openProxy, type ProxyParts, type RunningProxy } from "./proxy.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { openSink } from "./sink.ts";
-import { readTaskAddress } from "./task.ts";
+import { readTaskAddress, readTaskRevision } from "./task.ts";
 
 const version = "0.1.0";
 const clock: Clock = { now: Date.now };
@@ -51,12 +52,16 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
     });
   const { network, host, plainPorts, gatePort, healthPort, peerPort } = settings;
   const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));
+  const { metadata, agent, drainForMs } = settings;
+  const revision = settings.revision ?? (metadata === "" ? undefined : await readTaskRevision(metadata));
+  const protection = agent === undefined ? undefined : openProtection({ endpoint: agent, steady, log });
+  const deployed = { ...(revision !== undefined && { revision }), ...(protection && { protection }), drainForMs };
   const ports = { host, plainPorts, gatePort, healthPort, peerPort, peerAddress };
   const store = openTable({ name: settings.table });
   const { trust } = certificate;
   setInterval(() => void certificate.refresh(), settings.certEveryMs).unref();
   const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream };
-  return openProxy({ id, network, version, protocols, ...ports, ...world, ...(signer && { signer }) });
+  return openProxy({ id, network, version, protocols, ...ports, ...world, ...deployed, ...(signer && { signer }) });
 };
 
 const stopOnSignal = (proxy: RunningProxy, settings: Settings, log: Log): void => {

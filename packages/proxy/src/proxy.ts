@@ -22,8 +22,10 @@ import type { Log } from "./log.ts";
 import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
 import { openNotary } from "./notary.ts";
 import { openPeerPort, openPeers } from "./peer.ts";
+import { openWish, type Protection } from "./protection.ts";
 import { makeId, openSessions } from "./session.ts";
 import { openSnapshot } from "./snapshot.ts";
+import { openSuccession } from "./succession.ts";
 import type { Trust } from "./trust.ts";
 import { openWatch } from "./watch.ts";
 
@@ -81,6 +83,12 @@ export interface ProxyParts {
   readonly peerPort: number;
   readonly peerAddress: string;
   readonly limits?: Partial<Limits>;
+  /** Counts up with each deployment; a task makes way for those of a higher one. */
+  readonly revision?: number;
+  /** How long sessions may go on after that; an hour if it is not said. */
+  readonly drainForMs?: number;
+  /** Where this task asks not to be stopped while sessions live. */
+  readonly protection?: Protection;
   /** Off in tests, which call tick() themselves. */
   readonly ticking?: boolean;
 }
@@ -123,7 +131,10 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
   const login = openLogin({ admissions, denials, ledger, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
-  return { snapshot, sessions, ledger, heads, watch, cancels, login, gate };
+  const { revision, drainForMs = 3_600_000 } = parts;
+  const succession = openSuccession({ self: id, network, revision, drainForMs, store, clock, steady, log });
+  const leaving = (): boolean => sessions.draining() || succession.state() !== "serving";
+  return { snapshot, sessions, ledger, heads, watch, cancels, login, gate, succession, leaving };
 };
 type House = ReturnType<typeof compose>;
 
@@ -154,8 +165,8 @@ interface Ports {
 /** Listens on every port. @throws the system's error, with none of them left open */
 const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waiting: Places): Promise<Ports> => {
   const { sink, clock } = parts;
-  const { gate, login, sessions } = house;
-  const state = () => (sessions.draining() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
+  const { gate, login } = house;
+  const state = () => (house.leaving() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
   const wanted: [name: string, port: number, server: Server][] = [
     ["gate", parts.gatePort, openPort("gate", waiting, parts, (visit) => roster.track(visit, gate(visit)))],
     ["peer", parts.peerPort, openPeerPort({ secret: parts.cancelSecret, clock, carryOut: house.cancels.carryOut })],
@@ -194,15 +205,17 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   const { id, network, store, sink, clock, steady, log, version } = parts;
   const limits: Limits = { ...defaultLimits, ...parts.limits };
   const house = compose(parts, limits);
-  const { sessions, ledger } = house;
+  const { sessions, ledger, succession, leaving } = house;
   const roster = openRoster();
   const waiting = openPlaces(limits.waiting);
   // nothing is listened on before a decision can be made
   await house.snapshot.load();
   const { servers, numbers } = await openPorts(parts, house, roster, waiting);
-  const task = { id, address: parts.peerAddress, peerPort: numbers["peer"] ?? 0, network, version };
-  const { count, draining } = sessions;
-  const heartbeat = openHeartbeat({ task, store, clock, log, sessions: count, draining });
+  const { revision } = parts;
+  const address = { address: parts.peerAddress, peerPort: numbers["peer"] ?? 0 };
+  const task = { id, ...address, network, version, ...(revision !== undefined && { revision }) };
+  const { count } = sessions;
+  const heartbeat = openHeartbeat({ task, store, clock, log, sessions: count, draining: leaving });
   try {
     await heartbeat.start();
   } catch (thrown) {
@@ -220,14 +233,25 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
     const audit = { auditFill: sink.fill(), auditBehindFor: Math.max(0, now - (sink.waitingSince?.() ?? now)) };
     log.info("pulse", { waiting: waiting.count(), sessions: count(), owed: ledger.owed(), ...audit });
   };
+  const wish = openWish(steady);
+  const endAll = (): void => {
+    for (const session of sessions.all())
+      session.cut(new Failure("draining", "this proxy is going away", { hint: "connect again" }));
+  };
   const tick = async (): Promise<void> => {
     const checked = house.watch.check();
     pulse();
+    if (succession.state() === "over") {
+      sessions.drain();
+      endAll();
+    }
+    // ECS may be slow to answer, and holds up nothing
+    void parts.protection?.want(wish({ sessions: count(), leaving: leaving() }));
     if (steady.now() - beatAt >= heartbeatEvery) {
       beatAt = steady.now();
       // what waits for a sink or a key holds up no heartbeat
       void house.heads.tick();
-      await Promise.all([heartbeat.beat(), ledger.settle()]);
+      await Promise.all([succession.look().then(heartbeat.beat), ledger.settle()]);
     }
     await checked;
   };
@@ -239,8 +263,7 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
     const doors = Object.entries(servers).flatMap(([name, server]) => (isInner(name) ? [] : [close(server)]));
     await heartbeat.beat();
     await waitAtMost(waitMs, roster.allServed());
-    for (const session of sessions.all())
-      session.cut(new Failure("draining", "this proxy is going away", { hint: "connect again" }));
+    endAll();
     await waitAtMost(limits.graceMs * 3, roster.allServed());
     roster.destroy();
     await waitAtMost(limits.graceMs, roster.allServed());

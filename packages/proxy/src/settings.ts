@@ -87,6 +87,12 @@ export const Settings = z
       .default("")
       .transform((text) => text.split(",").filter((part) => part.trim() !== "")),
     SALLYPORT_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(100),
+    /** Counts up with each deployment. On ECS it is the task definition's, and asked for. */
+    SALLYPORT_REVISION: z.coerce.number().int().min(0).optional(),
+    /** How long sessions may go on once a newer revision serves. */
+    SALLYPORT_DRAIN_FOR_SECONDS: z.coerce.number().min(0).max(172_800).default(3_600),
+    /** Where ECS is asked not to stop this task; set by ECS. */
+    ECS_AGENT_URI: z.string().min(1).optional(),
   })
   .refine((env) => env.SALLYPORT_PEER_ADDRESS ?? env.ECS_CONTAINER_METADATA_URI_V4, {
     path: ["SALLYPORT_PEER_ADDRESS"],
@@ -120,6 +126,9 @@ export const Settings = z
     caFile: env.SALLYPORT_RDS_CA_FILE,
     allow: env.SALLYPORT_UPSTREAM_ALLOW.map((part) => part.trim()),
     drainMs: env.SALLYPORT_DRAIN_SECONDS * 1000,
+    revision: env.SALLYPORT_REVISION,
+    drainForMs: env.SALLYPORT_DRAIN_FOR_SECONDS * 1000,
+    agent: env.ECS_AGENT_URI,
   }));
 export type Settings = z.infer<typeof Settings>;
 
