@@ -139,7 +139,8 @@ describe("S-04 a bearer token", () => {
     expect((await logIn(house.proxy, token)).answer).toMatch(/^ERR bad_token/);
     await eventually(() => eventsNamed("session.deny").length === 1);
     expect(eventsNamed("session.deny")).toMatchObject([{ actor: "ana", details: { database: "orders" } }]);
-    expect(house.log).toMatchObject([{ message: "a session did not begin", facts: { cause: "used up" } }]);
+    const refused = house.log.filter(({ message }) => message === "a session did not begin");
+    expect(refused).toMatchObject([{ facts: { cause: "used up" } }]);
   });
 
   it("is refused where the roles allow none", async () => {
