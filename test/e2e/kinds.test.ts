@@ -172,6 +172,39 @@ describe("clusters", () => {
   });
 });
 
+describe("S-35 a name that was bent", () => {
+  it("S-35 leads no login anywhere but to the database: not to metadata, not to a neighbour with a certificate of its own", async () => {
+    const { laptop, servers } = world;
+    const { fronts, record } = await laptop.databases.addCluster({ id: "vault", tags: { env: "dev" } }, [servers[0]!]);
+    const host = record.Endpoint ?? "";
+    const port = record.Port ?? 0;
+    // one that AWS vouches for, in the same network and on the same port, and not the one that was asked for
+    const stranger = await laptop.rdsAuthority.issue(["billing.abc.eu-west-1.rds.amazonaws.com"]);
+    const check = () => true;
+    const neighbour = await servers[0]!.front({ identity: stranger, check, host: "127.200.0.1", port });
+    await discover();
+    expect(await ask("vault", "select 1")).toEqual([1]);
+    try {
+      for (const [address, said] of [
+        ["169.254.169.254", "does not resolve to a database's address"],
+        ["169.254.170.2", "does not resolve to a database's address"],
+        ["::ffff:169.254.169.254", "does not resolve to a database's address"],
+        ["127.200.0.1", `its certificate is not for ${host}`],
+      ] as const) {
+        const undo = laptop.databases.bend(host, [address]);
+        await expect(ask("vault", "select 1")).rejects.toThrow(said);
+        undo();
+      }
+      const { connections, admitted, refused } = neighbour.counters();
+      expect([connections, admitted, refused]).toEqual([1, 0, 0]);
+      expect(await ask("vault", "select 1")).toEqual([1]);
+      expect(fronts[0]?.counters().admitted).toBe(2);
+    } finally {
+      await neighbour.close();
+    }
+  });
+});
+
 describe("IAM authentication that is off", () => {
   it("is switched on where a matcher asks for it, by the function that may, and the database is then reached", async () => {
     const { laptop, servers } = world;

@@ -21,6 +21,8 @@ export interface Server<F extends AnyFront> {
 export interface Databases extends AccountDatabases {
   /** Those of another account. */
   of(account: Account): AccountDatabases;
+  /** Where a host leads from now on, as whoever holds the resolver may say; answers how to undo it. */
+  bend(host: string, addresses: readonly string[]): () => void;
   close(): Promise<void>;
 }
 
@@ -148,6 +150,11 @@ export const openDatabases = (place: Place): Databases => {
   return {
     ...of(place.account),
     of,
+    bend(host, to) {
+      const before = hosts.get(host.toLowerCase()) ?? [];
+      name({ [host]: to });
+      return () => name({ [host]: before });
+    },
     async close() {
       await Promise.all(fronts.map((front) => front.close()));
     },
