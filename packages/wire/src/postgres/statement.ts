@@ -123,11 +123,18 @@ const bindTeller = () => {
   };
 };
 
+/** Names are short: a loop is over before a search has begun. */
+const zeroAt = (bytes: Buffer, from: number): number => {
+  let at = from;
+  while (at < bytes.length && bytes[at] !== 0) at++;
+  return at;
+};
+
 /** A whole Bind whose names and values are plain text. False when it is not: then nothing was written. */
 const sayPlainBind = (line: Line, bytes: Buffer, from: number, to: number): boolean => {
   const start = line.mark();
-  const portal = bytes.indexOf(0, from);
-  const statement = bytes.indexOf(0, portal + 1);
+  const portal = zeroAt(bytes, from);
+  const statement = zeroAt(bytes, portal + 1);
   let at = statement + 1;
   const formats = bytes.readUInt16BE(at);
   at += 2;
@@ -282,7 +289,7 @@ export const observeClient = (record: Record): Observe => {
     else if (type === 0x50) parse(bytes, from, to, first, last);
     else if (type === 0x42) bind(bytes, from, to, first, last);
     else if (type === 0x45) {
-      if (bytes.indexOf(0, from) !== to - 5) throw malformed("Execute");
+      if (zeroAt(bytes, from) !== to - 5) throw malformed("Execute");
       put(execute.at, bytes, from, to);
       execute.size = execute.at.size;
       record(execute);
