@@ -235,6 +235,7 @@ describe("commands that stay here", () => {
     ["/* ApplicationName=x */ KILL CONNECTION 4000000001;", "connection 4000000001"],
     ["KILL /*!50000 QUERY */ 4000000001", "query 4000000001"],
     ["KILL HARD QUERY 4000000001", "query 4000000001"],
+    ["KILL QUERY -294967295", "query 4000000001"],
   ])("%s is carried out here where ids are ours, audited, and never forwarded", async (text, key) => {
     const { client, server, seen } = stand({ connection: 0x8000_0001 });
     client.theirs.write(query(text));

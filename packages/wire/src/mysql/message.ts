@@ -44,7 +44,7 @@ export const parseGreeting = (payload: Buffer): Greeting => {
   const second = fields.bytes(Math.max(12, authLength - 9));
   // behind a zero byte, which some servers leave out
   if (fields.left() > 0) fields.u8();
-  const plugin = flags & capability.pluginAuth ? lastText(fields.rest()) : "";
+  const plugin = flags & capability.pluginAuth ? fields.lastString().toString("latin1") : "";
   const nonce = Buffer.concat([first, second.subarray(0, nonceSize - 8)]);
   return {
     version,
@@ -56,12 +56,6 @@ export const parseGreeting = (payload: Buffer): Greeting => {
     plugin,
     extended: flags & capability.longPassword ? 0 : extended,
   };
-};
-
-/** A text that ends with a zero byte, or with its packet. */
-const lastText = (bytes: Buffer): string => {
-  const end = bytes.indexOf(0);
-  return bytes.toString("latin1", 0, end < 0 ? bytes.length : end);
 };
 
 export const greeting = (of: Greeting): Buffer =>
@@ -134,7 +128,7 @@ export const parseResponse = (payload: Buffer, show: Capabilities): Response => 
   const has = (bit: number): boolean => (flags & show.flags & bit) !== 0;
   const auth = has(capability.lenencAuth) ? fields.counted() : fields.bytes(fields.u8());
   const schema = has(capability.connectWithDb) && fields.left() > 0 ? nameOf(fields.cstring()) : "";
-  const plugin = has(capability.pluginAuth) && fields.left() > 0 ? lastName(fields) : undefined;
+  const plugin = has(capability.pluginAuth) && fields.left() > 0 ? nameOf(fields.lastString()) : undefined;
   const attributes = has(capability.connectAttrs) && fields.left() > 0 ? attributesOf(fields.counted()) : [];
   // a compression level may stand here, and nothing else
   if (fields.left() > 1) throw malformed("bytes behind its last field");
@@ -142,13 +136,6 @@ export const parseResponse = (payload: Buffer, show: Capabilities): Response => 
     ...{ flags, extended, maxPacket, charset, user, auth, plugin, attributes },
     schema: schema === "" ? undefined : schema,
   };
-};
-
-/** Some clients leave out the zero byte of the last field. */
-const lastName = (fields: ReturnType<typeof reader>): string => {
-  const all = fields.rest();
-  const end = all.indexOf(0);
-  return nameOf(end < 0 ? all : all.subarray(0, end));
 };
 
 const openingOf = (of: Opening): ReturnType<typeof compose> =>

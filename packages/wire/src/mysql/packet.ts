@@ -89,6 +89,8 @@ export interface Reader {
   /** A length-encoded integer; one beyond 2^53 can't be. */
   lenenc(): number;
   cstring(): Buffer;
+  /** The same, where some leave out the zero byte of a packet's last field. */
+  lastString(): Buffer;
   counted(): Buffer;
   bytes(count: number): Buffer;
   rest(): Buffer;
@@ -128,6 +130,12 @@ export const reader = (from: Buffer, start = 0): Reader => {
       if (end < 0) throw short();
       const text = from.subarray(at, end);
       at = end + 1;
+      return text;
+    },
+    lastString: () => {
+      const end = from.indexOf(0, at);
+      const text = from.subarray(at, end < 0 ? from.length : end);
+      at = end < 0 ? from.length : end + 1;
       return text;
     },
     counted: () => bytes(lenenc()),
