@@ -1,10 +1,11 @@
 // Our client against the true mysql_clear_password exchange of a server nobody here wrote: MariaDB's own PAM method, asked to
 // take passwords in clear as AWSAuthenticationPlugin does. PAM has its services in /etc/pam.d, so this needs root; it adds one
 // file of its own there, which is gone when the test is.
-import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile, chmod } from "node:fs/promises";
+
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect as dial } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
