@@ -74,6 +74,14 @@ const ownCertificate = () => {
   return { pins, ...(file === "" ? {} : { ca: readFileSync(file, "utf8") }) };
 };
 
+/** Proxies at least and at most: the cap is also what a flood may cost. */
+const tasks = (production: boolean) => {
+  const most = number("MOST_TASKS", 1, 100, production ? 10 : 2);
+  const least = number("TASKS", 1, 100, production ? 2 : 1);
+  if (least > most) throw wrong("TASKS", "is more than DEPLOY_MOST_TASKS");
+  return { least, most };
+};
+
 /** @throws Error naming the setting that is wrong */
 export const readSettings = (production: boolean) => {
   const shape = choice("NETWORK", shapes, "open");
@@ -93,14 +101,12 @@ export const readSettings = (production: boolean) => {
     host: text("HOST", /^[a-z0-9.-]{4,253}$/),
     /** The certificate is one's own: certify is not deployed. */
     own: ownCertificate(),
-    /** Proxies at least and at most: the cap is also what a flood may cost. */
-    tasks: {
-      least: number("TASKS", 1, 50, production ? 2 : 1),
-      most: number("MOST_TASKS", 1, 100, production ? 10 : 2),
-    },
+    tasks: tasks(production),
     auditDays: number("AUDIT_DAYS", 1, 3650, production ? 365 : 1),
     /** Roles of other accounts that the proxy and discovery may assume. */
     assumable: list("ASSUMABLE_ROLES", /^arn:[\w-]+:iam::\d{12}:role\/[\w+=,.@/-]+$/),
+    /** Whom the proxy may be at which databases, `resource id/user` with wildcards; anybody anywhere where empty. */
+    connectTo: list("CONNECT_TO", /^[\w*-]+\/[\w*.@-]+$/),
     /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on. */
     enabling: list("ENABLE_IAM_ON", /^arn:[\w-]+:rds:[\w*-]+:[\d*]+:(db|cluster):[\w*-]+$/),
     alarmEmail: text("ALARM_EMAIL", /^[^\s@]+@[^\s@]+$/),

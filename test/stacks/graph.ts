@@ -59,6 +59,7 @@ export const chosen: Case = {
     DEPLOY_MOST_TASKS: "7",
     DEPLOY_AUDIT_DAYS: "30",
     DEPLOY_ASSUMABLE_ROLES: "arn:aws:iam::444455556666:role/sallyport",
+    DEPLOY_CONNECT_TO: "db-*/reader, cluster-*/writer",
     DEPLOY_ENABLE_IAM_ON: "arn:aws:rds:us-east-1:111122223333:db:orders-*",
     DEPLOY_ALARM_EMAIL: "oncall@example.com",
   },

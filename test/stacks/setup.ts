@@ -23,7 +23,7 @@ export default async (project: TestProject): Promise<() => Promise<void>> => {
       const out = join(folder, folderOf(next.name));
       await mkdir(out);
       const args = [join(import.meta.dirname, "evaluate.ts"), next.stage, out];
-      await run(process.execPath, args, { timeout: 120_000, env: { ...clean, ...next.settings } });
+      await run(process.execPath, args, { timeout: 300_000, env: { ...clean, ...next.settings } });
     }
   };
   try {

@@ -1,0 +1,50 @@
+// docs/deploy.md, held to what it tells of: the settings there are, the documents and commands it has one type in.
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { parseDocuments } from "@sallyport/cli/document";
+import { expect, it } from "vitest";
+import { root } from "./bundle.ts";
+
+const run = promisify(execFile);
+const page = readFileSync(join(root, "docs/deploy.md"), "utf8");
+const source = readFileSync(join(root, "stacks/settings.ts"), "utf8");
+
+it("names every setting, and none that nobody reads", () => {
+  const read = [...source.matchAll(/\b(?:text|list|choice|number|read)\("([A-Z_]+)"/g)].map(
+    ([, name]) => `DEPLOY_${name}`,
+  );
+  expect(read.length).toBeGreaterThan(15);
+  const told = new Set(page.match(/\bDEPLOY_[A-Z_]+/g));
+  expect([...told].sort()).toEqual([...new Set(read)].sort());
+});
+
+it("says that it has not been run against live AWS", () => {
+  expect(page).toMatch(/Not yet run against live AWS/);
+});
+
+it("shows documents that can be created", () => {
+  const shown = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = ""]) => text.replace(/^ {2,4}/gm, ""));
+  expect(shown).toHaveLength(2);
+  const documents = shown.flatMap((text) => parseDocuments(text, "docs/deploy.md"));
+  expect(documents.map(({ kind }) => kind)).toEqual(["discovery_config", "role"]);
+});
+
+const commands = [
+  ...new Set([...page.matchAll(/npx sally ([a-z][^`\n]*)/g)].map(([, command = ""]) => command.trim())),
+];
+
+it.each(commands)("shows a command that there is: sally %s", async (command) => {
+  const words = command.split(" ");
+  const named = words.slice(
+    0,
+    [...words, "-"].findIndex((word) => word.startsWith("-")),
+  );
+  const { stdout } = await run(process.execPath, [join(root, "packages/cli/src/main.ts"), ...named, "--help"]);
+  // one that is not there gets the help of the group it was looked for in
+  const [usage = "", path = ""] = /^Usage: sally ([a-z]+(?: [a-z-]+)*).*$/m.exec(stdout) ?? [];
+  expect(usage).not.toContain("[command]");
+  expect(command.startsWith(path)).toBe(true);
+  for (const option of words.filter((word) => word.startsWith("-"))) expect(stdout).toContain(option);
+});
