@@ -9,6 +9,7 @@ import type { Credential } from "@sallyport/core/credential";
 import type { Database } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
 import { openAddressRule } from "./address.ts";
+import { openResumption } from "./resumption.ts";
 import type { Roots } from "./roots.ts";
 import { notAddress, unreachable, untrusted } from "./trouble.ts";
 
@@ -120,9 +121,12 @@ const secure = (
     socket.destroy();
     return Promise.reject(untrusted(database, Object.assign(new Error("bytes before TLS"), { code: "EARLY_BYTES" })));
   }
+  const { port } = database.endpoint;
+  const resumption = openResumption(of.context, { host, port, verifyName, alpn: of.alpn });
   return new Promise((resolve, reject) => {
     const secured = connectTls({
       socket,
+      session: resumption.session,
       // asked for by the name that was dialled; the certificate may carry another, as behind a custom endpoint of Aurora
       servername: isIP(host) === 0 ? host : verifyName,
       checkServerIdentity: (_, certificate) => checkServerIdentity(verifyName, certificate),
@@ -131,8 +135,10 @@ const secure = (
       rejectUnauthorized: true,
       ...(of.alpn !== undefined && { ALPNProtocols: [of.alpn] }),
     });
+    resumption.watch(secured);
     const fail = (error: unknown): void => {
       clearTimeout(late);
+      resumption.failed();
       secured.destroy();
       socket.destroy();
       reject(untrusted(database, error));
@@ -149,6 +155,7 @@ const secure = (
         return fail(
           Object.assign(new Error("no common protocol"), { code: "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL" }),
         );
+      resumption.verified();
       resolve(secured);
     });
   });
