@@ -104,6 +104,8 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
   let known = database;
   let begun = false;
   let active = false;
+  /** When the bytes came that are being recorded: asked once for all that is said in them. */
+  let saidAt: number | undefined;
   let activeAt = steady.now();
   /** The grant's end on the clock that does not jump: from the start, or a wall clock set back since then would move it. */
   const steadyStart = steady.now();
@@ -111,8 +113,8 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
 
   const cut = (failure: Failure): void => cutter.abort(failure);
   const subject = (): Subject => ({ user, loginExpiresAt: token.loginExpiresAt });
-  const append = (statement: Statement): boolean => {
-    const accepted = sink.append(id, clock.now(), statement) === "accepted";
+  const append = (statement: Statement, at: number): boolean => {
+    const accepted = sink.append(id, at, statement) === "accepted";
     begun ||= accepted;
     return accepted;
   };
@@ -134,7 +136,8 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     return room;
   };
   const record = (statement: Statement): Promise<void> | undefined => {
-    const accepted = append(statement);
+    saidAt ??= clock.now();
+    const accepted = append(statement, saidAt);
     // what a cut came in the middle of is told all the same, and goes no further
     if (cutter.signal.aborted) return refuse(cutter.signal.reason);
     if (!accepted)
@@ -175,13 +178,14 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
       record,
       touch: () => {
         active = true;
+        saidAt = undefined;
       },
       ended: cutter.signal,
     },
     grant: () => grant,
     epoch: () => epoch,
     cut,
-    note: (said) => append({ size: noteSize, say: (line) => line.members(said) }),
+    note: (said) => append({ size: noteSize, say: (line) => line.members(said) }, clock.now()),
     begun: () => begun,
     decideAgain: (facts, at) => {
       try {
