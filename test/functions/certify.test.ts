@@ -205,6 +205,31 @@ describe("whatever happens meanwhile", () => {
       }
   }, 60_000);
 
+  it("held up before any call of a renewal while another run does all of it, a run changes nothing afterwards", async () => {
+    const measured = openOffice();
+    await measured.run();
+    measured.clock.pass(21 * day);
+    measured.kill(undefined);
+    await measured.run();
+    const total = measured.calls();
+    for (let call = 1; call <= total; call++) {
+      const office = openOffice();
+      await office.run();
+      office.clock.pass(21 * day);
+      office.watch(invariant(office));
+      const { arrived, release } = office.hold(call);
+      const slow = office.run();
+      await arrived;
+      await office.run();
+      const before = [await office.trust(), await office.shown()];
+      // so that whatever is written again is another
+      office.clock.pass(60_000);
+      release();
+      await slow;
+      expect([await office.trust(), await office.shown()]).toEqual(before);
+    }
+  }, 60_000);
+
   it("five runs at once make one root, one certificate and one next key", async () => {
     const office = openOffice();
     office.watch(invariant(office));

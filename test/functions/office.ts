@@ -26,6 +26,7 @@ export const openOffice = (networks: World["networks"] = { default: issued }) =>
   let signer: Signer = openFakeSigner();
   let calls = 0;
   let killAt: { call: number; when: "before" | "after" } | undefined;
+  let holdAt: { call: number; arrived: () => void; until: Promise<void> } | undefined;
   let watch: () => Promise<void> = async () => {};
 
   /** The same port, its calls counted, watched and killed. */
@@ -37,6 +38,10 @@ export const openOffice = (networks: World["networks"] = { default: issued }) =>
         return async (...given: unknown[]): Promise<unknown> => {
           const call = ++calls;
           if (killAt?.call === call && killAt.when === "before") throw new Killed();
+          if (holdAt?.call === call) {
+            holdAt.arrived();
+            await holdAt.until;
+          }
           const answer: unknown = await Reflect.apply(member, port(), given);
           await watch();
           if (killAt?.call === call && killAt.when === "after") throw new Killed();
@@ -79,6 +84,13 @@ export const openOffice = (networks: World["networks"] = { default: issued }) =>
     kill: (at: typeof killAt) => {
       calls = 0;
       killAt = at;
+    },
+    /** The next run waits before its nth call; `arrived` settles when it is there. */
+    hold: (call: number) => {
+      const [arrival, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      calls = 0;
+      holdAt = { call, arrived: arrival.resolve, until: released.promise };
+      return { arrived: arrival.promise, release: released.resolve };
     },
     calls: () => calls,
     /** Called after each call to the outside, when its effect is there. */
