@@ -17,7 +17,7 @@ import { openVisitors } from "./visitor.ts";
 import type { Way } from "./way.ts";
 
 /** One quantity of a cell's samples, as a row of a table. */
-export interface Row {
+interface Row {
   readonly table: string;
   readonly label: string;
   readonly quantity: string;
@@ -132,7 +132,7 @@ export const openCells = (
         alone("the longest the event loop was away meanwhile, ms", "stallMs"),
         alone("the most that it was held by us, ms of CPU", "heldMs"),
       ],
-      measure: () => measureScript("decide.ts"),
+      measure: () => measureScript(new URL("decide.ts", import.meta.url)),
     },
   ];
 };

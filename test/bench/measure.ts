@@ -185,7 +185,7 @@ export const measureIdle = async (visit: Visit, way: Way & { pid: number }, coun
 };
 
 /** What a script of ours says of itself in one line of JSON. */
-export const measureScript = async (file: string): Promise<Sample> => {
-  const { stdout } = await run(process.execPath, [...proxyFlags, new URL(file, import.meta.url).pathname]);
+export const measureScript = async (file: URL): Promise<Sample> => {
+  const { stdout } = await run(process.execPath, [...proxyFlags, file.pathname]);
   return JSON.parse(stdout) as Sample;
 };
