@@ -1,13 +1,18 @@
-// What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster.
+// What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster, and
+// a MariaDB instance where the server is installed: none comes from npm.
 import { randomBytes } from "node:crypto";
 import { secret } from "@sallyport/core/secret";
 import { type Laptop, openLaptop } from "@sallyport/local/laptop";
+import { haveBinaries, howToInstall } from "@sallyport/local/mariadb/binaries";
+import { type MariaDb, startMariaDb } from "@sallyport/local/mariadb/server";
 import { openBinaries } from "@sallyport/local/postgres/binaries";
 import { type Postgres, startPostgres } from "@sallyport/local/postgres/server";
 import { good, say, step } from "./terminal.ts";
 
 export interface Stage {
   readonly laptop: Laptop;
+  /** There is the MariaDB instance `shop`. */
+  readonly shop: boolean;
   close(): Promise<void>;
 }
 
@@ -21,14 +26,31 @@ const prepare = async (server: Postgres, name: string): Promise<void> => {
   );
 };
 
+const openShop = async (undo: (() => Promise<unknown>)[]): Promise<MariaDb | undefined> => {
+  if (!(await haveBinaries())) {
+    say(`no MariaDB on this machine, so the tour goes without; get it with: ${howToInstall}`);
+    return undefined;
+  }
+  const server = await startMariaDb();
+  undo.push(() => server.stop());
+  for (const user of ["reader", "writer"]) await server.addUser(user, { iam: true });
+  await server.addDatabase("shop");
+  await server.sql(
+    "shop",
+    "create table item (id int primary key, name text); insert into item select seq, concat('item ', seq) from seq_1_to_1000; grant select on shop.* to reader; grant all on shop.* to writer",
+  );
+  good(`a real MariaDB ${server.version}`);
+  return server;
+};
+
 /** Ports people type: these when free, any others when not. */
-const ports = { api: 8700, postgres: 15432, gate: 17443 };
+const ports = { api: 8700, postgres: 15432, mysql: 13306, gate: 17443 };
 const openAnywhere = async (): Promise<Laptop> => {
   try {
     return await openLaptop({ ports });
   } catch (thrown) {
     if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE")) throw thrown;
-    say("ports 8700, 15432 or 17443 are taken: using free ones");
+    say("ports 8700, 15432, 13306 or 17443 are taken: using free ones");
     return openLaptop();
   }
 };
@@ -55,6 +77,7 @@ export const openStage = async (): Promise<Stage> => {
     await prepare(orders, "orders");
     await orders.addDatabase("payroll", "writer");
     for (const server of [primary, replica]) await prepare(server, "catalog");
+    const shop = await openShop(undo);
 
     const laptop = await openAnywhere();
     undo.push(() => laptop.close());
@@ -68,13 +91,17 @@ export const openStage = async (): Promise<Stage> => {
       orders,
     );
     await laptop.databases.addCluster({ id: "catalog", tags: { env: "dev", team: "shop" } }, [primary, replica]);
+    if (shop) {
+      await laptop.databases.addInstance({ id: "shop", engine: "mariadb", tags: { env: "dev", team: "shop" } }, shop);
+      good("RDS for MariaDB instance shop (env: dev)");
+    }
     good("RDS instances orders (env: dev) and payroll (env: prod), Aurora cluster catalog (env: dev)");
     for (const _ of [1, 2]) await laptop.startProxy();
     laptop.schedule.start();
     good(
-      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL) and ${laptop.ports.gate} (gate)`,
+      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB) and ${laptop.ports.gate} (gate)`,
     );
-    return { laptop, close };
+    return { laptop, shop: shop !== undefined, close };
   } catch (thrown) {
     await close();
     throw thrown;

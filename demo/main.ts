@@ -7,13 +7,13 @@ import { openStage, type Stage } from "./account.ts";
 import { say, step } from "./terminal.ts";
 import { password, walk } from "./walk.ts";
 
-const invitation = ({ laptop }: Stage): void => {
+const invitation = ({ laptop, shop }: Stage): void => {
   step("try it by hand (Ctrl-C here ends it all)");
   say(`in another terminal, in this folder; the password is: ${password}
 
 npx sally login --server ${laptop.api} --user ana
 npx sally db ls
-npx sally db connect orders -u reader -n orders
+npx sally db connect orders -u reader -n orders${shop ? "\nnpx sally db connect shop -u reader -n shop" : ""}
 npx sally proxy db orders -u reader -n orders
 npx sally db explain orders -u writer -n orders
 npx sally logout
@@ -33,7 +33,7 @@ const asked = new Promise<"asked">((resolve) => {
 let stage: Stage | undefined;
 try {
   stage = await openStage();
-  const toured = await Promise.race([walk(stage.laptop, folder), asked]);
+  const toured = await Promise.race([walk(stage, folder), asked]);
   if (toured !== "asked" && !process.argv.includes("--once")) {
     invitation(stage);
     await asked;

@@ -6,8 +6,10 @@ import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import type { Laptop } from "@sallyport/local/laptop";
+import mysql from "mysql2/promise";
 import pg from "pg";
 import postgres from "postgres";
+import type { Stage } from "./account.ts";
 import { openPerson, type Person } from "./sally.ts";
 import { command, good, say, step } from "./terminal.ts";
 
@@ -131,6 +133,35 @@ const byTheTunnel = async (ana: Person): Promise<void> => {
   await tunnel.stop();
 };
 
+const onMariaDb = async (ana: Person, laptop: Laptop): Promise<void> => {
+  step("the same for MariaDB: another protocol, the same doors");
+  const asked = ["db", "login", "shop", "-u", "reader", "-n", "shop"];
+  command(`npx sally ${asked.join(" ")}`);
+  const { stdout } = await ana.run([...asked, "-f", "json"], { quiet: true });
+  const { host, port, user, password } = JSON.parse(stdout) as Readonly<
+    Record<"host" | "user" | "password", string>
+  > & {
+    readonly port: number;
+  };
+  const ssl = { ca: await readFile(laptop.caFile, "utf8"), verifyIdentity: true };
+  const client = await mysql.createConnection({ host, port, user, password, database: "shop", ssl });
+  const [rows] = await client.execute("select current_user() as who, count(*) as items from item where id > ?", [10]);
+  good(`mysql2, by the plain port: ${JSON.stringify(rows)}`);
+  await client.end();
+
+  const tunnel = await ana.stay(["proxy", "db", "shop", "-u", "reader", "-n", "shop"], /mysql:\/\/\S+/);
+  say(tunnel.match[0]);
+  const through = new URL(tunnel.match[0]);
+  if (!onPath("mariadb")) say("mariadb is not on PATH: apt-get install mariadb-client to see it here");
+  else {
+    const where = [`--host=${through.hostname}`, `--port=${through.port}`, "--user=reader", "--database=shop"];
+    const words = [...where, "--protocol=TCP", "--skip-ssl", "-Ne", "select 'mariadb as', current_user()"];
+    const said = await promisify(execFile)("mariadb", words);
+    good(said.stdout.trim().replace("\t", " "));
+  }
+  await tunnel.stop();
+};
+
 const denied = async (ana: Person): Promise<void> => {
   step("denials, with their reason");
   say("a database that no role of hers reaches is as if it were not there:");
@@ -173,7 +204,7 @@ const trail = async (laptop: Laptop): Promise<void> => {
 };
 
 /** Runs it all, throws when anything is not as it should be. */
-export const walk = async (laptop: Laptop, folder: string): Promise<void> => {
+export const walk = async ({ laptop, shop }: Stage, folder: string): Promise<void> => {
   const admin = await firstAdministrator(laptop, folder);
   step("discovery of tagged databases");
   await create(admin, folder, "discovery", discovery(laptop.region));
@@ -181,6 +212,7 @@ export const walk = async (laptop: Laptop, folder: string): Promise<void> => {
   const ana = await invited(admin, laptop, folder);
   await byThePlainPort(ana, laptop);
   await byTheTunnel(ana);
+  if (shop) await onMariaDb(ana, laptop);
   await denied(ana);
   await locked(admin, ana, laptop);
   await trail(laptop);

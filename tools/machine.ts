@@ -10,6 +10,15 @@ const wanted: Packages = [
   ["postgresql-client"],
   ["python3-psycopg2"],
   ["python3-asyncpg"],
+  ["mariadb-server"],
+  ["mariadb-client"],
+  ["libmariadb3"],
+  ["python3-pymysql"],
+  // the JRE alone can't run a client that is kept as source
+  ["default-jdk-headless", "openjdk-17-jdk-headless"],
+  ["libmariadb-java"],
+  // it adds itself to the logins of the whole system: only where nobody lives
+  ...(process.env["CI"] === undefined ? [] : [["libpam-script"] as const]),
 ];
 const policy = "/usr/sbin/policy-rc.d";
 const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };

@@ -2,7 +2,8 @@
 // has one. It listens on a private socket, where the front (front.ts) stands before it, and on a TLS port only where asked.
 // RDS's AWSAuthenticationPlugin is nowhere to be had, so `IDENTIFIED VIA ed25519 USING '<the front's public key>'` stands for
 // its `IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'`: the server itself then says, from what CREATE USER made of the
-// user, that nobody but the front can answer for it. It never runs as root, and dies with the process that started it.
+// user, that nobody but the front can answer for it. On the laptop it stands for RDS and Aurora MySQL too: what is MySQL's alone
+// can't be seen here. It never runs as root, and dies with the process that started it.
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
