@@ -5,7 +5,7 @@ import { json, makePen } from "@sallyport/core/line";
 const pen = makePen();
 const [open, close] = [json('{"own":0'), json("}")];
 
-export const lineText = (statement: Statement): string => {
+const lineText = (statement: Statement): string => {
   const sheet = { bytes: new Uint8Array(64), at: 0 };
   pen.take(sheet);
   pen.fixed(open);
