@@ -111,7 +111,12 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
   const steadyStart = steady.now();
   const steadyEnd = (): number => steadyStart + (grant.until - startedAt);
 
-  const cut = (failure: Failure): void => cutter.abort(failure);
+  /** What the signal says, without asking it for every statement. */
+  let over = false;
+  const cut = (failure: Failure): void => {
+    over = true;
+    cutter.abort(failure);
+  };
   const subject = (): Subject => ({ user, loginExpiresAt: token.loginExpiresAt });
   const append = (statement: Statement, at: number): boolean => {
     const accepted = sink.append(id, at, statement) === "accepted";
@@ -139,7 +144,7 @@ const openSession = (parts: SessionParts, admission: Admission, visitor: Visitor
     saidAt ??= clock.now();
     const accepted = append(statement, saidAt);
     // what a cut came in the middle of is told all the same, and goes no further
-    if (cutter.signal.aborted) return refuse(cutter.signal.reason);
+    if (over) return refuse(cutter.signal.reason);
     if (!accepted)
       return refuse(new Failure("audit_full", "the session ended because its statements can't be recorded"));
     if (grant.audit !== "durable") return sink.fill() < pressedFrom ? undefined : makeRoom();
