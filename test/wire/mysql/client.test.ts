@@ -45,14 +45,25 @@ const serve =
       }
     });
   };
-const logIn = (credential: Credential, words: Parameters<typeof serve>[0], said: Greeted = {}, wanted?: Wanted, grant = grantFor()) => {
+const logIn = (
+  credential: Credential,
+  words: Parameters<typeof serve>[0],
+  said: Greeted = {},
+  wanted?: Wanted,
+  grant = grantFor(),
+) => {
   const stage = upstreamTo(serve(words, said), credential);
   const done = mysql.login(stage.upstream, grant, wanted);
   done.catch(() => {});
   return { ...stage, done, said: () => split(stage.dialled[0]?.received() ?? Buffer.alloc(0)) };
 };
 const wantedOf = (over: Partial<Wanted> = {}): Wanted => ({
-  ...{ charset: 33, maxPacket: 1_000, schema: undefined, attributes: [[Buffer.from("program_name"), Buffer.from("psql")]] },
+  ...{
+    charset: 33,
+    maxPacket: 1_000,
+    schema: undefined,
+    attributes: [[Buffer.from("program_name"), Buffer.from("psql")]],
+  },
   agreed: { flags: usual, extended: 0 },
   ...over,
 });
@@ -72,7 +83,13 @@ describe("login", () => {
 
   test.each([
     ["by mysql_native_password", native, [ok(3)], nativeOf("pencil"), 1],
-    ["by caching_sha2_password, which has it in its cache", sha2, [packet(3, 1, 3), undefined, undefined], sha2Of("pencil"), 1],
+    [
+      "by caching_sha2_password, which has it in its cache",
+      sha2,
+      [packet(3, 1, 3), undefined, undefined],
+      sha2Of("pencil"),
+      1,
+    ],
   ])("a password is proved %s", async (_name, plugin, words, proof, at) => {
     const all = words[0] && plugin === sha2 ? [Buffer.concat([words[0], ok(4)])] : [words[0] ?? ok(3)];
     const { done, said } = logIn(challenge(), all, { plugin });
@@ -136,14 +153,20 @@ describe("login", () => {
     ["an empty greeting", packet(0)],
   ])("S-33 %s is refused", async (_name, bytes) => {
     const stage = upstreamTo((made) => made.theirs.end(bytes), clear());
-    expect(["upstream_refused", "upstream_unreachable"]).toContain((await failed(mysql.login(stage.upstream, grantFor()))).code);
+    expect(["upstream_refused", "upstream_unreachable"]).toContain(
+      (await failed(mysql.login(stage.upstream, grantFor()))).code,
+    );
     expect(stage.dialled[0]?.ours.destroyed).toBe(true);
   });
 
   test("a refusal is told in the server's own words, with a hint that helps", async () => {
     const words = err(3, 1045, "28000", "Access denied for user 'reader'");
     expect(await failed(logIn(clear(), [words]).done)).toMatchObject({
-      ...{ code: "upstream_refused", message: "Access denied for user 'reader'", details: { errno: 1045, sqlstate: "28000" } },
+      ...{
+        code: "upstream_refused",
+        message: "Access denied for user 'reader'",
+        details: { errno: 1045, sqlstate: "28000" },
+      },
       hint: expect.stringContaining("rds-db:connect"),
     });
     const short = packet(3, 0xff);
@@ -158,7 +181,12 @@ describe("what both legs agree on", () => {
   test("what the client took is asked of the server, the same in both halves, and nothing more", async () => {
     const agreed = { flags: usual | bits.noEof | bits.longFlag, extended: 0 };
     const offer = (usual | framing | bits.ssl | bits.attributes | bits.longFlag) >>> 0;
-    const { done, said } = logIn(clear(), [switchTo("mysql_clear_password"), ok(5)], { flags: offer }, wantedOf({ agreed, schema: "stock" }));
+    const { done, said } = logIn(
+      clear(),
+      [switchTo("mysql_clear_password"), ok(5)],
+      { flags: offer },
+      wantedOf({ agreed, schema: "stock" }),
+    );
     expect(await done).toMatchObject({ schema: "stock", agreed });
     const [tls, response] = said();
     expect(flagsOf(response)).toBe(flagsOf(tls));
@@ -178,7 +206,11 @@ describe("what both legs agree on", () => {
     ["extensions", { flags: usual, extended: 4 }],
   ])("S-26 a client that took %s is refused where the server has none of it", async (name, agreed) => {
     const { done, said } = logIn(clear(), [], {}, wantedOf({ agreed }));
-    expect(await failed(done)).toMatchObject({ code: "unsupported", message: expect.stringContaining(name), hint: expect.stringContaining("tunnel") });
+    expect(await failed(done)).toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining(name),
+      hint: expect.stringContaining("tunnel"),
+    });
     expect(said()).toEqual([]);
   });
 
@@ -190,7 +222,13 @@ describe("what both legs agree on", () => {
     const agreed = { flags: usual | (taken ? bits.localFiles : 0), extended: 0 };
     const grant = { ...grantFor(), localFiles: granted };
     const offer = { flags: (usual | bits.ssl | bits.localFiles) >>> 0 };
-    const { done, said } = logIn(clear(), [switchTo("mysql_clear_password"), ok(5)], offer, wantedOf({ agreed }), grant);
+    const { done, said } = logIn(
+      clear(),
+      [switchTo("mysql_clear_password"), ok(5)],
+      offer,
+      wantedOf({ agreed }),
+      grant,
+    );
     expect((await done).localFiles).toBe(expected);
     expect((flagsOf(said()[1]) & bits.localFiles) !== 0).toBe(expected);
   });
@@ -200,7 +238,12 @@ describe("run and cancel", () => {
   const rows = (values: readonly (string | null)[], first = 1): Buffer =>
     Buffer.concat([
       ...[packet(first, 2), packet(first + 1, "def"), packet(first + 2, "def"), packet(first + 3, 0xfe, 0, 0, 2, 0)],
-      packet(first + 4, ...values.map((value) => (value === null ? Buffer.of(0xfb) : Buffer.concat([Buffer.of(value.length), Buffer.from(value)])))),
+      packet(
+        first + 4,
+        ...values.map((value) =>
+          value === null ? Buffer.of(0xfb) : Buffer.concat([Buffer.of(value.length), Buffer.from(value)]),
+        ),
+      ),
       packet(first + 5, 0xfe, 0, 0, 2, 0),
     ]);
   const enter = async (words: readonly Buffer[]) => {
@@ -217,7 +260,9 @@ describe("run and cancel", () => {
   test("values travel as literals that need no quotes", async () => {
     const { server, said } = await enter([ok(1), ok(1), rows(["a", "b"]), ok(1)]);
     expect(await mysql.run(server, "select ?, ?", ["x'; drop", null])).toEqual([["a", "b"]]);
-    const texts = said().slice(3).map((bytes) => bytes.toString("utf8", 5));
+    const texts = said()
+      .slice(3)
+      .map((bytes) => bytes.toString("utf8", 5));
     expect(texts[0]).toBe(
       `SET @sallyport=CONVERT(0x${Buffer.from("select ?, ?").toString("hex")} USING utf8mb4), @sallyport_0=CONVERT(0x${Buffer.from("x'; drop").toString("hex")} USING utf8mb4), @sallyport_1=NULL`,
     );
@@ -246,7 +291,10 @@ describe("run and cancel", () => {
   });
 
   test("a session that has ended by itself is no failure to cancel", async () => {
-    const stage = upstreamTo(serve([switchTo("mysql_clear_password"), ok(5), err(1, 1094, "HY000", "Unknown thread id: 77")]), clear());
+    const stage = upstreamTo(
+      serve([switchTo("mysql_clear_password"), ok(5), err(1, 1094, "HY000", "Unknown thread id: 77")]),
+      clear(),
+    );
     const server = await mysql.login(stage.upstream, grantFor());
     await mysql.cancel(server, stage.upstream);
     expect(stage.dialled.length).toBe(2);

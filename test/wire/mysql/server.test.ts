@@ -4,7 +4,7 @@ import { mysql } from "@sallyport/wire/mysql/mysql";
 import type { Authorised, Gate } from "@sallyport/wire/protocol";
 import { describe, expect, test } from "vitest";
 import { failed, gateTo, grantFor, link, session, upstreamTo } from "../door.ts";
-import { bits, counted, errorOf, greeting, opening, ok, packet, response, usual } from "./bytes.ts";
+import { bits, counted, errorOf, greeting, ok, opening, packet, response, usual } from "./bytes.ts";
 import { turns } from "./stand.ts";
 
 const tls = (usual | bits.ssl) >>> 0;
@@ -47,7 +47,15 @@ const told = async (arrival: ReturnType<typeof mysql.accept>) => {
   if (!("ask" in came)) return { probe: "probe" in came };
   const { charset, maxPacket, schema, attributes } = came.wanted;
   const shown = attributes.map(([name, value]) => `${name}=${value}`);
-  return { user: came.ask.user, token: came.ask.token?.reveal(), next: came.client.next, charset, maxPacket, schema, attributes: shown };
+  return {
+    user: came.ask.user,
+    token: came.ask.token?.reveal(),
+    next: came.client.next,
+    charset,
+    maxPacket,
+    schema,
+    attributes: shown,
+  };
 };
 
 describe("the plain port", () => {
@@ -58,7 +66,8 @@ describe("the plain port", () => {
     expect(said.version).toMatch(/^8\.0\.\d+-sallyport$/);
     expect(said.connection).toBeGreaterThanOrEqual(0x8000_0000);
     expect(said.flags & bits.ssl).toBe(bits.ssl);
-    for (const bit of [bits.track, bits.noEof, bits.statements, bits.psResults, bits.lenenc]) expect(said.flags & bit).toBe(bit);
+    for (const bit of [bits.track, bits.noEof, bits.statements, bits.psResults, bits.lenenc])
+      expect(said.flags & bit).toBe(bit);
     for (const bit of [bits.compress, bits.optional, bits.queryAttributes]) expect(said.flags & bit).toBe(0);
     expect(said.nonce.includes(0)).toBe(false);
     const other = read(await knock().until(greeted));
@@ -67,9 +76,17 @@ describe("the plain port", () => {
 
   test("asks for the token by caching_sha2_password's full authentication", async () => {
     const client = await arrive();
-    expect((await client.until((bytes) => bytes.length > client.before)).subarray(client.before)).toEqual(packet(3, 1, 4));
+    expect((await client.until((bytes) => bytes.length > client.before)).subarray(client.before)).toEqual(
+      packet(3, 1, 4),
+    );
     client.theirs.write(packet(4, token, 0));
-    expect(await told(client.arrival)).toMatchObject({ user: "reader", token, next: 5, charset: 45, maxPacket: 0x100_0000 });
+    expect(await told(client.arrival)).toMatchObject({
+      user: "reader",
+      token,
+      next: 5,
+      charset: 45,
+      maxPacket: 0x100_0000,
+    });
   });
 
   test("takes the token from mysql_clear_password at once, also one of more than 255 bytes", async () => {
@@ -91,7 +108,12 @@ describe("the plain port", () => {
 
   test("carries what else the client says: database, attributes, character set", async () => {
     const attributes = Buffer.concat([counted("program_name"), counted("mysql")]);
-    const client = await arrive({ schema: "stock", attributes, plugin: "mysql_clear_password", auth: Buffer.from("t\0") });
+    const client = await arrive({
+      schema: "stock",
+      attributes,
+      plugin: "mysql_clear_password",
+      auth: Buffer.from("t\0"),
+    });
     expect(await told(client.arrival)).toMatchObject({ schema: "stock", attributes: ["program_name=mysql"] });
   });
 
@@ -161,13 +183,17 @@ describe("the plain port", () => {
     const arrival = await client.arrival;
     if ("ask" in arrival) {
       const inForce = arrival.wanted.agreed.flags;
-      for (const bit of [bits.compress, bits.queryAttributes, bits.optional, bits.noEof, bits.track]) expect(inForce & bit).toBe(0);
+      for (const bit of [bits.compress, bits.queryAttributes, bits.optional, bits.noEof, bits.track])
+        expect(inForce & bit).toBe(0);
     }
   });
 
   test.each([
     ["attributes that are longer than they are", Buffer.concat([counted("a"), Buffer.of(0xfd, 0xff, 0xff, 0xff)])],
-    ["attributes of 2^64 bytes", Buffer.concat([counted("a"), Buffer.of(0xfe, 255, 255, 255, 255, 255, 255, 255, 255)])],
+    [
+      "attributes of 2^64 bytes",
+      Buffer.concat([counted("a"), Buffer.of(0xfe, 255, 255, 255, 255, 255, 255, 255, 255)]),
+    ],
     ["an attribute without a value", counted("a")],
   ])("S-23 S-26 %s are refused", async (_name, attributes) => {
     const client = await arrive({ attributes });
@@ -223,7 +249,11 @@ describe("the gate", () => {
   test("greets with the target's own words, but for TLS, compression and files", async () => {
     const client = through(maria);
     const said = read(await client.until(greeted));
-    expect(said).toMatchObject({ version: "5.5.5-10.11.8-MariaDB", connection: 4_711, plugin: "mysql_native_password" });
+    expect(said).toMatchObject({
+      version: "5.5.5-10.11.8-MariaDB",
+      connection: 4_711,
+      plugin: "mysql_native_password",
+    });
     expect(said.flags).toBe(((usual & ~1) | bits.withDb | bits.noEof | bits.track) >>> 0);
     expect(said.extended).toBe(0x3d);
     const allowed = read(await through(maria, { localFiles: true }).until(greeted));
@@ -260,7 +290,11 @@ describe("the gate", () => {
     const client = through(maria);
     await client.until(greeted);
     client.theirs.write(packet(1, response({ flags: usual & ~1, user: "root" })));
-    expect(errorOf(await client.ended())).toMatchObject({ sequence: 2, errno: 1045, text: expect.stringContaining("reader, not root") });
+    expect(errorOf(await client.ended())).toMatchObject({
+      sequence: 2,
+      errno: 1045,
+      text: expect.stringContaining("reader, not root"),
+    });
     expect((await failed(client.arrival)).code).toBe("denied");
     expect(client.stage.dialled[0]?.ours.destroyed).toBe(true);
   });
@@ -268,7 +302,12 @@ describe("the gate", () => {
   test("a target that is not reached, or refuses, is worded before any greeting", async () => {
     const words = packet(0, 0xff, Buffer.of(0x10, 0x04), "Too many connections");
     const client = through(words);
-    expect(errorOf(await client.ended())).toEqual({ sequence: 0, errno: 1045, state: "", text: "Too many connections" });
+    expect(errorOf(await client.ended())).toEqual({
+      sequence: 0,
+      errno: 1045,
+      state: "",
+      text: "Too many connections",
+    });
     expect((await failed(client.arrival)).code).toBe("upstream_refused");
   });
 
@@ -287,7 +326,10 @@ describe("welcome", () => {
 
   test("is the server's own OK; an id of ours may be named in a KILL by its user alone", async () => {
     const rules: unknown[] = [];
-    const own = { random: () => Buffer.alloc(0), register: (key: string, rule?: unknown) => void rules.push([key, rule]) };
+    const own = {
+      random: () => Buffer.alloc(0),
+      register: (key: string, rule?: unknown) => void rules.push([key, rule]),
+    };
     const client = link();
     await mysql.welcome({ socket: client.ours, agreed, next: 5, connection: 0x8000_0001 }, server, own);
     expect(await client.until((bytes) => bytes.length > 0)).toEqual(ok(5));
