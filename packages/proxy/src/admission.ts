@@ -3,7 +3,7 @@
 // teaches nothing (S-48); a token is known by its hash alone.
 import { timingSafeEqual } from "node:crypto";
 import { decide, explainDenial, isDenial } from "@sallyport/core/access";
-import { type Database, protocols } from "@sallyport/core/database";
+import { type Database, type ProtocolFacts, protocols } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
 import type { Clock, Digest } from "@sallyport/core/ports";
 import type { Secret } from "@sallyport/core/secret";
@@ -59,7 +59,8 @@ export const requireSame = (
   asked: { readonly protocol: string; readonly user: string; readonly name?: string },
 ): void => {
   // where any name may be used, a client need not say which, and may say another than the token's
-  const named = !protocols[token.protocol].checksName || asked.name === token.dbName;
+  const facts: Readonly<Record<string, ProtocolFacts>> = protocols;
+  const named = facts[token.protocol]?.checksName === false || asked.name === token.dbName;
   if (asked.protocol === token.protocol && asked.user === token.dbUser && named) return;
   const what = [`user ${JSON.stringify(token.dbUser)}`];
   if (token.dbName !== undefined) what.push(`database ${JSON.stringify(token.dbName)}`);

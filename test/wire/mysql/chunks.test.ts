@@ -6,7 +6,7 @@ import { mysql } from "@sallyport/wire/mysql/mysql";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { session } from "../door.ts";
-import { bits, column, counted, eof, err, lenenc, ok, packet, packets, result, u16, u32, usual } from "./bytes.ts";
+import { bits, column, counted, eof, err, lenenc, ok, packet, packets, u16, u32, usual } from "./bytes.ts";
 import { turn } from "./stand.ts";
 
 interface Round {
