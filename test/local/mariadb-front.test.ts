@@ -1,7 +1,20 @@
 import { createAuthority } from "@sallyport/local/certificate";
 import { expect, test } from "vitest";
-import * as stage from "./mariadb-stage.ts";
-import { asked, dial, dialTls, errorOf, front, head, login, server, token, usual, words } from "./mariadb-stage.ts";
+
+import {
+  asked,
+  dial,
+  dialTls,
+  errorOf,
+  front,
+  head,
+  host,
+  login,
+  server,
+  token,
+  usual,
+  words,
+} from "./mariadb-stage.ts";
 
 const clear = Buffer.from(`${token}\0`);
 const noAuth = Buffer.alloc(0);
@@ -152,7 +165,7 @@ test("S-22 who does not log in within the time is dropped, at every stage, and d
 
 test("told to, the front misbehaves, and behaves again", async () => {
   const to = await front({ loginWithinMs: 300 });
-  const identity = await (await createAuthority({ now: Date.now() })).issue([stage.host]);
+  const identity = await (await createAuthority({ now: Date.now() })).issue([host]);
   await to.misbehave({ is: "impostor", identity });
   await expect(login(to)).rejects.toThrow(/self.signed|unable to/i);
   await to.misbehave({ is: "plaintext" });

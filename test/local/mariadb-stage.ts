@@ -13,7 +13,7 @@ export const host = "orders.abc.eu-west-1.rds.amazonaws.com";
 export const token = `${host}:3306/?Action=connect&DBUser=ada&X-Amz-Signature=${"0".repeat(1500)}`;
 
 export let server: MariaDb;
-export let certificate: Certificate;
+let certificate: Certificate;
 export const asked: Ask[] = [];
 const fronts: Front[] = [];
 const clients: mysql.Connection[] = [];
@@ -64,7 +64,7 @@ export const login = async (to: Front, over: mysql.ConnectionOptions = {}): Prom
   return client;
 };
 
-export const packet = (sequence: number, body: Uint8Array): Buffer => {
+const packet = (sequence: number, body: Uint8Array): Buffer => {
   const head = Buffer.alloc(4);
   head.writeUIntLE(body.length, 0, 3);
   head[3] = sequence;
@@ -81,7 +81,7 @@ export const head = (capabilities: number): Buffer => {
 };
 // protocol 4.1, a scramble with its length, a method by name
 export const usual = 0x200 | 0x8000 | 0x8_0000;
-export const tlsBit = 0x800;
+const tlsBit = 0x800;
 export const words = (user: string, auth: Uint8Array, method: string): Buffer =>
   Buffer.concat([Buffer.from(`${user}\0`), Buffer.from([auth.length]), auth, Buffer.from(`${method}\0`)]);
 
