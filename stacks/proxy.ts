@@ -1,11 +1,14 @@
 // The data plane: one ECS service on Fargate. SST builds the image and the service; what it would grant and open beyond need is
 // taken back here, and a test holds each of these.
-import { type Balancer, gatePort, healthPort, peerPort, plainPorts } from "./balancer";
+import { type Balancer, drainFor, gatePort, healthPort, peerPort, plainPorts } from "./balancer";
 import { clusterName, functionName, type Ground, place } from "./deployment";
 import { inlinePolicies, policy } from "./grant";
 import type { Network } from "./network";
 import { cancelKeyName, certificateName } from "./secrets";
 import { spoolFolder, tighten } from "./task";
+
+/** So long, the most there is, ECS looks at no health check: a task ends by itself, by a deployment or when scaled in. */
+const neverForHealth = 2_147_483_647;
 
 export const logGroup = (): string => `/sallyport/${$app.stage}/proxy`;
 
@@ -53,6 +56,7 @@ const environment = ({ table, audit, keys }: Ground) => ({
   SALLYPORT_AUDIT_KEY: keys.audit.id,
   SALLYPORT_SPOOL_DIR: spoolFolder,
   SALLYPORT_DRAIN_SECONDS: "100",
+  SALLYPORT_DRAIN_FOR_SECONDS: String(drainFor),
 });
 
 export const proxy = (
@@ -123,7 +127,8 @@ export const proxy = (
           }));
           args.deploymentMinimumHealthyPercent = 100;
           args.deploymentMaximumPercent = 200;
-          args.healthCheckGracePeriodSeconds = 60;
+          // 503 keeps new connections away, while draining or with a full audit: it must not end those that are there
+          args.healthCheckGracePeriodSeconds = neverForHealth;
           // moving tasks about to even out zones would cut sessions
           args.availabilityZoneRebalancing = "DISABLED";
         },

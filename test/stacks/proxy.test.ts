@@ -5,7 +5,7 @@ import { protocolNames, protocols } from "@sallyport/core/database";
 import { readSettings } from "@sallyport/proxy/settings";
 import { describe, expect, it } from "vitest";
 import { root } from "./bundle.ts";
-import { all, chosen, container, environmentOf, graph, names, one, only, stageOf } from "./graph.ts";
+import { all, chosen, container, environmentOf, graph, inline, names, one, only, stageOf } from "./graph.ts";
 
 const plainPorts = Object.fromEntries(protocolNames.map((name) => [name, protocols[name].port]));
 const doors = { ...plainPorts, gate: 7443 };
@@ -58,8 +58,19 @@ describe.each(names)("%s", (name) => {
       deploymentMaximumPercent: 200,
       deploymentCircuitBreaker: { enable: true, rollback: true },
       availabilityZoneRebalancing: "DISABLED",
-      healthCheckGracePeriodSeconds: 60,
     });
+  });
+
+  it("is replaced for no answer of its health port: 503 keeps connections away and ends none", () => {
+    expect(service(name)["healthCheckGracePeriodSeconds"]).toBe(2_147_483_647);
+  });
+
+  it("may protect its own tasks, in the cluster that they are in", () => {
+    const cluster = only(name, "aws:ecs/cluster:Cluster")["name"];
+    expect(cluster).toBe(`sallyport-${stageOf(name)}-proxies`);
+    const granted = [...inline(one(name, "aws:iam/role:Role", "ProxyTaskRole")).values()].flat();
+    const protection = granted.find(({ Action }) => Action.includes("ecs:UpdateTaskProtection"));
+    expect(protection?.Resource).toEqual([`arn:aws:ecs:us-east-1:111122223333:task/${String(cluster)}/*`]);
   });
 
   it("S-49 grows with its processors up to a cap", () => {
@@ -106,6 +117,8 @@ describe.each(names)("%s", (name) => {
   it("has two minutes to leave, of which sessions get all but the last twenty seconds", () => {
     expect(container(name)["stopTimeout"]).toBe(120);
     expect(Number(environmentOf(name)["SALLYPORT_DRAIN_SECONDS"])).toBe(100);
+    // before that, an hour to make way for a newer revision, as long as the balancer keeps a target that it lets go
+    expect(Number(environmentOf(name)["SALLYPORT_DRAIN_FOR_SECONDS"])).toBe(3_600);
   });
 
   it("is asked by ECS whether it answers at all, whatever the answer", () => {
