@@ -120,3 +120,25 @@ it("S-44 proxies alone may ask not to be stopped, on their own cluster's tasks, 
         : [],
     );
 });
+
+it("S-43 S-44 a proxy puts audit under its own name and signs digests, and nobody else touches either", () => {
+  const audited = {
+    ...deployment,
+    auditBucketArn: "arn:aws:s3:::audit",
+    auditKeyArn: "arn:aws:kms:eu-west-1:111122223333:key/audit",
+  };
+  const about = (principal: Principal) =>
+    statementsFor(principal, audited, ["rds", "aurora"]).filter(({ actions }) =>
+      actions.some((action) => /^(s3|kms):/.test(action)),
+    );
+  expect(about("proxy")).toEqual([
+    { actions: ["s3:PutObject"], resources: ["arn:aws:s3:::audit/segments/${aws:userid}/*"] },
+    {
+      actions: ["kms:Sign"],
+      resources: [audited.auditKeyArn],
+      conditions: { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
+    },
+  ]);
+  for (const principal of principals.filter((one) => one !== "proxy"))
+    expect(about(principal).flatMap(({ resources }) => resources)).toEqual([]);
+});
