@@ -8,7 +8,7 @@ import type { AuditSink, Clock, Digest, Random, Signer, Store } from "@sallyport
 import type { Secret } from "@sallyport/core/secret";
 import { heartbeatEvery } from "@sallyport/core/session";
 import type { Upstream } from "@sallyport/wire/protocol";
-import { openAdmissions } from "./admission.ts";
+import { type Admissions, openAdmissions } from "./admission.ts";
 import { openAllowance, openPlaces, type Places, type Rate } from "./allowance.ts";
 import { fullFrom } from "./audit.ts";
 import { openCancels } from "./cancel.ts";
@@ -16,7 +16,7 @@ import { openGate } from "./gate.ts";
 import { openHeads } from "./heads.ts";
 import { openHealth } from "./health.ts";
 import { openHeartbeat } from "./heartbeat.ts";
-import { openLedger } from "./ledger.ts";
+import { type Ledger, openLedger } from "./ledger.ts";
 import { listen, openPort } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
@@ -27,6 +27,7 @@ import { makeId, openSessions } from "./session.ts";
 import { openSnapshot } from "./snapshot.ts";
 import { openSuccession } from "./succession.ts";
 import type { Trust } from "./trust.ts";
+import { openTurns } from "./turn.ts";
 import { openWatch } from "./watch.ts";
 
 export interface Limits {
@@ -37,6 +38,8 @@ export interface Limits {
   /** Refused logins that are told of in the log and the table. */
   readonly denials: { readonly total: Rate; readonly each: Rate };
   readonly cancels: { readonly total: Rate; readonly each: Rate };
+  /** Logins that ask or write the table at the same time; others wait for their turn. */
+  readonly asking: number;
   /** How long one read of the table may take. */
   readonly patienceMs: number;
   readonly loginMs: number;
@@ -50,6 +53,7 @@ export const defaultLimits: Limits = {
   failures: { total: { burst: 100_000, perSecond: 10_000 }, each: { burst: 200, perSecond: 2 } },
   denials: { total: { burst: 500, perSecond: 20 }, each: { burst: 60, perSecond: 1 } },
   cancels: { total: { burst: 1_000, perSecond: 200 }, each: { burst: 200, perSecond: 10 } },
+  asking: 32,
   patienceMs: 3_000,
   loginMs: 10_000,
   frameMs: 5_000,
@@ -125,11 +129,15 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const failures = openAllowance(limits.failures, steady);
   const denials = openAllowance(limits.denials, steady);
   const judges = { snapshot, sessions, ledger, failures, denials };
-  const admissions = openAdmissions({ ...judges, digest, clock, log, network });
+  const turns = openTurns(limits.asking);
+  const judge = openAdmissions({ ...judges, digest, clock, log, network });
+  const admissions: Admissions = { admit: (one) => turns.take(one.signal, () => judge.admit(one)) };
+  const begin: Ledger["begin"] = (session) => turns.take(session.live.ended, () => ledger.begin(session));
+  const book: Ledger = { ...ledger, begin };
   const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
-  const login = openLogin({ admissions, denials, ledger, cancels, trust, random, steady, log, upstream, limits });
+  const login = openLogin({ admissions, denials, ledger: book, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
   const { revision, drainForMs = 3_600_000 } = parts;
   const succession = openSuccession({ self: id, network, revision, drainForMs, store, clock, steady, log });
