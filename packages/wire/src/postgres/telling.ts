@@ -1,6 +1,7 @@
 // The words of what is not plain: SQL text and the values of a Bind, whole or in parts, with their characters made whole across
 // parts and their passwords taken out. What is told in a later part is a copy: the bytes are the relay's.
 import { isUtf8 } from "node:buffer";
+import { type Decoded, decode, decoder, unfinished } from "../text.ts";
 import { type BindVisitor, bindWalker } from "./bind.ts";
 import { mayHoldSecret, redactor } from "./redaction.ts";
 
@@ -8,47 +9,18 @@ type Members = Readonly<{ [member: string]: unknown }>;
 
 const empty: Buffer = Buffer.alloc(0);
 
-/** How many bytes at the end begin a character that they don't finish. */
-const unfinished = (bytes: Buffer): number => {
-  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back] ?? 0;
-    if ((byte & 0xc0) === 0x80) continue;
-    const needs = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return needs > back ? back : 0;
-  }
-  return 0;
-};
-
-interface Decoded {
-  readonly text: string;
-  readonly encoding?: "latin1";
-}
-/** Pieces of one text in order. */
-const decoder = () => {
-  let carried: Buffer = empty;
-  return (piece: Buffer, last: boolean): Decoded => {
-    const whole = carried.length > 0 ? Buffer.concat([carried, piece]) : piece;
-    const cut = last ? whole.length : whole.length - unfinished(whole);
-    carried = Buffer.from(whole.subarray(cut));
-    const text = whole.subarray(0, cut);
-    return isUtf8(text) ? { text: text.toString() } : { text: text.toString("latin1"), encoding: "latin1" };
-  };
-};
-
 /** A whole SQL text as an audit line shows it. */
 export const wholeSql = (bytes: Buffer): Decoded => {
-  const utf8 = isUtf8(bytes);
-  const text = utf8 ? bytes.toString() : bytes.toString("latin1");
-  const shown = mayHoldSecret(text) ? redactor()(text, true) : text;
-  return utf8 ? { text: shown } : { text: shown, encoding: "latin1" };
+  const decoded = decode(bytes);
+  return mayHoldSecret(decoded.text) ? { ...decoded, text: redactor()(decoded.text, true) } : decoded;
 };
 
 /** SQL text in pieces as an audit line shows it. */
 export const sql = () => {
-  const decode = decoder();
+  const tell = decoder();
   const redact = redactor();
   return (piece: Buffer, last: boolean): Decoded => {
-    const decoded = decode(piece, last);
+    const decoded = tell(piece, last);
     return { ...decoded, text: redact(decoded.text, last) };
   };
 };
