@@ -1,4 +1,5 @@
-// docs/deploy.md, held to what it tells of: the settings there are, the documents and commands it has one type in.
+// docs/deploy.md and the settings in docs/operations.md, held to what they tell of: what is read, what can be created, what can be
+// typed in.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,6 +19,15 @@ it("names every setting, and none that nobody reads", () => {
   expect(read.length).toBeGreaterThan(15);
   const told = new Set(page.match(/\bDEPLOY_[A-Z_]+/g));
   expect([...told].sort()).toEqual([...new Set(read)].sort());
+});
+
+it("has every setting of functions and proxy in docs/operations.md, and none that nobody reads", () => {
+  const files = ["packages/proxy/src/settings.ts", "functions/compose.ts", "functions/certify.ts"];
+  const names = (text: string): readonly string[] => [...new Set(text.match(/\bSALLYPORT_[A-Z_]+\b/g))].sort();
+  const read = names(files.map((file) => readFileSync(join(root, file), "utf8")).join("\n"));
+  const told = readFileSync(join(root, "docs/operations.md"), "utf8").split("\n");
+  const rows = names(told.filter((line) => line.startsWith("| `SALLYPORT_")).join("\n"));
+  expect(rows).toEqual(read);
 });
 
 it("says that it has not been run against live AWS", () => {
