@@ -1,6 +1,11 @@
 // Discovery on request: the scheduled function, started now.
+import { discoveries } from "@sallyport/core/quota";
+import { takeTurn } from "@sallyport/core/throttle";
 import type { Verbs } from "../route.ts";
 
 export const discoverVerbs: Verbs<"discover"> = {
-  discover: ({ world }, { dryRun = false }) => world.discovery({ dryRun }),
+  discover: async ({ world }, { dryRun = false }) => {
+    await takeTurn(world.store, discoveries, world.clock.now());
+    return world.discovery({ dryRun });
+  },
 };

@@ -8,6 +8,7 @@ import { Failure } from "@sallyport/core/failure";
 import { keys, read } from "@sallyport/core/family";
 import { describeLock } from "@sallyport/core/lock";
 import { allLocks, type Desk, keyChanges, record } from "@sallyport/core/login";
+import { loginsOf } from "@sallyport/core/quota";
 import { readRoles } from "@sallyport/core/role";
 import { type Throttle, takeTurn, turnBack } from "@sallyport/core/throttle";
 import { findUserLock, PasswordHash, User } from "@sallyport/core/user";
@@ -82,6 +83,7 @@ export const login = async (desk: PasswordDesk, input: Input<"login">, from: str
   if (against !== undefined) return refuse(new Failure("denied", against, { hint: "ask an administrator" }));
   const lastsFor = lengthOf(user, roles, input.ttl);
   if (lastsFor instanceof Failure) return refuse(lastsFor);
+  await takeTurn(store, loginsOf(user.name), now);
   const expiresAt = now + lastsFor;
   const { token, id, changes } = keyChanges(desk, { kind: "session", user: user.name, issuedAt: now, expiresAt });
   const details = { from, login: id, expiresAt };

@@ -1,0 +1,190 @@
+// Load: a burst of a thousand, many who only stay, some who don't read, some who send without end, peers that vanish. Nobody hangs,
+// nobody is dropped without a word who came in time, others go on, and memory and descriptors come back.
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { Client } from "@sallyport/client/client";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { type Door, doorOf, enter, eventually, type Session, within } from "./attack.ts";
+import { say } from "./clients/raw.ts";
+import { arriveAs, endAll, gather, isSession, weigh } from "./crowd.ts";
+import { type Light, makeLight } from "./light.ts";
+import { openOwnTable, roleOf, type Table } from "./owner.ts";
+import { openWorld, type World } from "./world.ts";
+
+let world: World;
+let table: Table;
+let light: Light;
+let ana: Client;
+beforeAll(async () => {
+  world = await openWorld();
+  table = openOwnTable(world.laptop);
+  light = makeLight();
+  await world.laptop.databases.addInstance({ id: "light", tags: { env: "load" } }, light);
+  await world.discover();
+  await world.put(roleOf("crowd", { bearer_logins: 5_000 }, "load"));
+  await world.put(roleOf("few", { bearer_logins: 100, max_connections: 3 }, "load"));
+  ana = await world.person("ana", ["crowd", "dev"]);
+});
+afterAll(async () => {
+  table?.close();
+  await world?.close();
+});
+
+const proxy = () => {
+  const [first] = world.proxies;
+  if (!first) throw new Error("a world has a proxy");
+  return first;
+};
+const doorTo = async (client: Client, database: string): Promise<Door> =>
+  doorOf(world.laptop, await world.bearer(client, { database }), proxy().ports.postgres);
+/** What a test that failed leaves is not the next one's. */
+afterEach(() => endAll());
+
+/** Connections to the table that are kept open for the next request, and a few to spare. */
+const kept = 80;
+
+const leaveAll = async (sessions: readonly Session[]): Promise<void> => {
+  for (const { socket } of sessions) socket.destroy();
+  await eventually("the upstream ends", () => light.live() === 0, 20_000);
+};
+const complaints = (): readonly string[] =>
+  proxy()
+    .log()
+    .split("\n")
+    .filter((line) => /"level":"(ERROR|CRITICAL)"/.test(line));
+
+it("of 1,000 that come at once each is served or told why not, none hangs, and others log in meanwhile", {
+  timeout: 240_000,
+}, async () => {
+  const burst = await doorTo(ana, "light");
+  const other = await doorTo(ana, "orders");
+  const before = weigh(proxy().pid);
+  const arriving = gather(1_000, 1_000, (at) => arriveAs(at, burst, 90_000));
+  // somebody else, at another database, while they come
+  const bystander = await within(60_000, "somebody else's login", enter(other));
+  expect(await bystander.query("select 1")).toEqual(["1"]);
+  bystander.close();
+  const all = await arriving;
+  const sessions = all.filter(isSession);
+  const refusals = new Map<string, number>();
+  for (const one of all)
+    if (!isSession(one))
+      refusals.set(`${one.code} ${one.message}`, (refusals.get(`${one.code} ${one.message}`) ?? 0) + 1);
+  expect(all).toHaveLength(1_000);
+  // the pace of RDS's own IAM logins, and the time a login may take
+  for (const words of refusals.keys()) expect(words).toMatch(/^(53300|57014|57P03) \S/);
+  expect(sessions.length, JSON.stringify([...refusals])).toBeGreaterThanOrEqual(250);
+  console.log(`burst of 1,000: ${sessions.length} served, ${JSON.stringify([...refusals])}`);
+  await Promise.all(sessions.slice(0, 50).map((session) => session.query("anything")));
+  await leaveAll(sessions);
+  await eventually(
+    "the descriptors come back",
+    () => weigh(proxy().pid).descriptors <= before.descriptors + kept,
+    20_000,
+  );
+  expect(complaints()).toEqual([]);
+});
+
+/** `npm run soak` takes 2,000. */
+const many = 300;
+it(`${many} who only stay weigh what they may, and leave nothing`, { timeout: 400_000 }, async () => {
+  const door = await doorTo(ana, "light");
+  // what code and caches weigh is there already
+  await leaveAll((await gather(50, 10, (at) => arriveAs(at, door))).filter(isSession));
+  const before = weigh(proxy().pid);
+  const sessions = (await gather(many, 16, (at) => arriveAs(at, door))).filter(isSession);
+  expect(sessions).toHaveLength(many);
+  const held = weigh(proxy().pid);
+  const perSession = (held.rss - before.rss) / many;
+  console.log(
+    `${many} idle sessions: ${Math.round(perSession / 1024)} KB and ${(held.descriptors - before.descriptors) / many} descriptors each`,
+  );
+  expect(perSession).toBeLessThan(200 * 1024);
+  expect((held.descriptors - before.descriptors) / many).toBeLessThan(2.2);
+  // each of them is still there
+  const asked = await within(60_000, "answers", Promise.all(sessions.map((session) => session.query("still here"))));
+  expect(asked.every(([one]) => one === "1")).toBe(true);
+  await leaveAll(sessions);
+  await eventually("descriptors come back", () => weigh(proxy().pid).descriptors <= before.descriptors + kept, 20_000);
+});
+
+/** The slowest of these, in milliseconds: what others notice. */
+const latency = async (session: Session, times: number): Promise<number> => {
+  const took: number[] = [];
+  for (let at = 0; at < times; at += 1) {
+    const since = performance.now();
+    await session.query("quick");
+    took.push(performance.now() - since);
+  }
+  return took.sort((one, two) => one - two)[Math.floor(times / 2)] ?? 0;
+};
+
+it("S-36 S-23 twenty who do not read and twenty whose database is slow to take cost a bounded memory each, and others go on", {
+  timeout: 120_000,
+}, async () => {
+  const door = await doorTo(ana, "light");
+  const quick = await enter(door);
+  const alone = await latency(quick, 50);
+  const slow: Session[] = [];
+  for (let at = 0; at < 20; at += 1) slow.push(await enter(door));
+  const before = weigh(proxy().pid);
+  // 200 MB each, of which nothing is read
+  for (const session of slow) {
+    session.socket.pause();
+    session.send(say("Q", "flood 200000"));
+  }
+  const busy = await latency(quick, 50);
+  await latency(quick, 200);
+  const grown = weigh(proxy().pid).rss - before.rss;
+  console.log(
+    `20 who do not read: ${Math.round(grown / 20 / 1024)} KB each; median ${alone.toFixed(1)} ms alone, ${busy.toFixed(1)} ms beside them`,
+  );
+  expect(grown / 20).toBeLessThan(3 * 1024 * 1024);
+  // a stalled neighbour is no neighbour; two busy cores are the tests' own
+  expect(busy).toBeLessThan(alone * 20 + 100);
+  quick.close();
+  await leaveAll([...slow, quick]);
+});
+
+it("S-36 no more sessions than max_connections of one user at one database, and room again when one leaves", async () => {
+  const eve = await world.person("eve", ["few"]);
+  const door = await doorTo(eve, "light");
+  const sessions = await Promise.all([enter(door), enter(door), enter(door)]);
+  const over = await arriveAs(1, door);
+  expect(over).toMatchObject({ code: "53300", message: expect.stringContaining("3 connections") });
+  const [first] = sessions;
+  first?.close();
+  await eventually(
+    "room",
+    async () => {
+      const again = await arriveAs(2, door);
+      if (!isSession(again)) return false;
+      again.close();
+      return true;
+    },
+    10_000,
+  );
+  await leaveAll(sessions);
+});
+
+it("a peer that vanishes without a word is found by TCP keep-alive within a minute's start, on both legs", async () => {
+  const door = await doorTo(ana, "light");
+  const session = await enter(door);
+  const { stdout } = await promisify(execFile)("ss", ["-tnpo", "state", "established"]);
+  const ours = stdout.split("\n").filter((line) => line.includes(`pid=${proxy().pid},`));
+  // the client's leg by its port; the database's by where it is
+  const client = ours.find((line) => line.includes(`127.0.0.1:${session.socket.localPort} `));
+  expect(ours.length).toBeGreaterThanOrEqual(2);
+  const timerOf = (line: string | undefined): number => {
+    const [, text = ""] = /timer:\(keepalive,([^,]+),/.exec(line ?? "") ?? [];
+    const [, minutes = "0", seconds = "0"] = /(?:(\d+)min)?(?:([\d.]+)sec)?/.exec(text) ?? [];
+    return text === "" ? Number.NaN : Number(minutes) * 60 + Number(seconds);
+  };
+  expect(timerOf(client)).toBeLessThanOrEqual(60);
+  const upstream = ours.filter(
+    (line) => /\s127\.0\.0\.\d+:\d+\s+127\.0\.\d+\.\d+:\d+/.test(line) && /keepalive/.test(line),
+  );
+  expect(upstream.length).toBeGreaterThanOrEqual(2);
+  for (const line of upstream) expect(timerOf(line)).toBeLessThanOrEqual(60);
+  await leaveAll([session]);
+});
