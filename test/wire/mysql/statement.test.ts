@@ -229,6 +229,65 @@ describe("parameters", () => {
     );
   });
 
+  test("whatever an EXECUTE binds, its line has the values", async () => {
+    const number = (value: bigint, size: number): Buffer => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigInt64LE(BigInt.asIntN(64, value));
+      return bytes.subarray(0, size);
+    };
+    const int = (type: number, size: number, signed: boolean) =>
+      fc
+        .bigInt({
+          min: signed ? -(2n ** BigInt(8 * size - 1)) : 0n,
+          max: 2n ** BigInt(signed ? 8 * size - 1 : 8 * size) - 1n,
+        })
+        .map((value) => ({
+          type: type | (signed ? 0 : 0x8000),
+          bytes: number(value, size),
+          shown: Number.isSafeInteger(Number(value)) ? Number(value) : value.toString(),
+        }));
+    const text = fc
+      .oneof(fc.string({ maxLength: 300 }), fc.string({ unit: "grapheme", maxLength: 20 }))
+      .map((value) => ({ type: 0xfd, bytes: counted(value), shown: value }));
+    const value = fc.oneof(
+      ...[
+        int(1, 1, true),
+        int(1, 1, false),
+        int(2, 2, true),
+        int(3, 4, true),
+        int(3, 4, false),
+        int(8, 8, true),
+        int(8, 8, false),
+        text,
+      ],
+      fc.constant({ type: 0xfd, bytes: undefined, shown: null }),
+      fc.constant({ type: 5, bytes: Buffer.from("000000000000f83f", "hex"), shown: 1.5 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(value, { minLength: 1, maxLength: 70 }), async (all) => {
+        const { client, server, seen } = stand();
+        client.theirs.write(packet(0, 0x16, "x"));
+        server.theirs.write(packet(1, 0, u32(5), u16(0), u16(all.length), 0, u16(0)));
+        await turns(5);
+        const nulls = Buffer.alloc((all.length + 7) >> 3);
+        for (const [at, { bytes }] of all.entries())
+          if (!bytes) nulls[at >> 3] = (nulls[at >> 3] ?? 0) | (1 << (at & 7));
+        const values = Buffer.concat(all.map(({ bytes }) => bytes ?? Buffer.alloc(0)));
+        const types = Buffer.concat(all.map(({ type }) => u16(type)));
+        // with its types, and then as they are remembered
+        client.theirs.write(packet(0, 0x17, u32(5), 0, u32(1), nulls, 1, types, values));
+        client.theirs.write(packet(0, 0x17, u32(5), 0, u32(1), nulls, 0, values));
+        await turns(5);
+        const told = seen.lines().filter(({ type }) => type === "execute");
+        const expected = { type: "execute", statement: 5, values: all.map(({ shown }) => shown) };
+        expect(told).toEqual([expected, expected]);
+        client.ours.destroy();
+        server.ours.destroy();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test.each([
     ["an unknown type", Buffer.concat([head, Buffer.of(0, 1), u16(0x60), u16(3)])],
     ["types that were never sent", Buffer.concat([head, Buffer.of(0, 0), u32(1), u32(2)])],

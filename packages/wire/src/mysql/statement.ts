@@ -9,6 +9,7 @@ import { type Decoded, decode, decoder } from "../text.ts";
 import { attributesHead, values } from "./bind.ts";
 import { capability } from "./capability.ts";
 import { commands } from "./command.ts";
+import { plainExecute } from "./execute.ts";
 import { openTeller, type Teller, tellAttributes } from "./parameters.ts";
 import { bytesMayHoldSecret, mayHoldSecret, redactor } from "./redaction.ts";
 import type { Session } from "./session.ts";
@@ -148,6 +149,25 @@ export const observeClient = (record: Record, session: Session): Observe => {
       if (bound !== one.types) one.types = Buffer.from(bound);
     });
   };
+  const plain = plainExecute();
+  const plainStatement = {
+    ...{ size: 0, again: undefined as (() => Members) | undefined },
+    say: (line: Line): void => {
+      if (!plain.say(line)) line.members(plainStatement.again?.() ?? {});
+    },
+  };
+  /** Most are in one piece and plain. */
+  const sayPlain = (bytes: Buffer, from: number, to: number): boolean => {
+    const one = attributed || to - from < 4 ? undefined : session.prepared(bytes.readUInt32LE(from));
+    if (!one || !plain.read(bytes, from, to, one)) return false;
+    plainStatement.size = overhead + to - from;
+    plainStatement.again = () => {
+      const shape = { parameters: one.parameters ?? 0, types: one.types, long: undefined, named: false };
+      return openTeller("execute", shape, () => {}).tell(bytes.subarray(from, to));
+    };
+    record(plainStatement);
+    return true;
+  };
   const execute = (
     kind: "execute" | "bulk",
     bytes: Buffer,
@@ -156,6 +176,7 @@ export const observeClient = (record: Record, session: Session): Observe => {
     first: boolean,
     last: boolean,
   ): void => {
+    if (first && last && kind === "execute" && sayPlain(bytes, from, to)) return;
     const kept = bytes.subarray(from, to);
     const id = first ? idAt(bytes, from, to, kind) : 0;
     if (first) teller = beginExecute(kind, id);
