@@ -91,7 +91,7 @@ try {
     for (const cell of cells)
       if (only.test(cell.name) && !(cell.once && round > 0)) await measure(cell, ways, round, samples);
   const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
-  const text = await report(cells, samples, { how, libraries: bench.libraries });
+  const text = await report(cells, samples, { ways: ways.map(({ name }) => name), how, libraries: bench.libraries });
   console.log(`\n${text}`);
   if (whole) await writeBetween(document, "measured", text);
   say(whole ? `written to ${document}` : "a part only: nothing written");

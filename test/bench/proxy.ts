@@ -47,7 +47,9 @@ const upstream: ProxyParts["upstream"] = (database, grant) =>
     allow: settings.allow,
     credential: async () => {
       const made = await kinds[database.kind].credential(database, grant.dbUser, { user: grant.user });
-      return made.as === "password" ? { ...made, password } : made;
+      if (made.as !== "password") return made;
+      // a real MariaDB takes a password by its scramble alone
+      return { ...made, password, ...(database.protocol === "mysql" && { methods: "challenge" as const }) };
     },
   });
 

@@ -74,7 +74,9 @@ const shownRatio = (value: number): string => (Number.isFinite(value) ? value.to
 export const report = async (
   cells: readonly Cell[],
   samples: Samples,
-  run: { readonly how: string; readonly libraries: string },
+  run:
+    | { readonly ways: readonly string[]; readonly how: string; readonly libraries: string }
+    | { readonly ways: readonly string[]; readonly how: string; readonly machine: string },
 ): Promise<string> => {
   const { told, ratio, difference } = reading(samples);
   const measured = cells.filter(({ name }) => samples.has(name));
@@ -101,16 +103,16 @@ export const report = async (
     shownRatio(geometricMean(over.map(({ name }) => ratio(name, peer, quantity))));
   const means = [...new Set(measured.flatMap((cell) => cell.mean ?? []))].map((title) => {
     const over = measured.filter((cell) => cell.mean === title);
-    const rivals = peers.map(
-      (peer) => `${mean(over, peer, "tps")} × ${peer}'s queries at ${mean(over, peer, "cpu")} × its CPU`,
-    );
+    const rivals = peers
+      .filter((peer) => over.some(({ ways }) => ways.includes(peer)))
+      .map((peer) => `${mean(over, peer, "tps")} × ${peer}'s queries at ${mean(over, peer, "cpu")} × its CPU`);
     return `Geometric mean over ${title}: ${rivals.join("; ")}.`;
   });
   const audited = measured.filter(({ name }) => samples.get(name)?.has("unaudited"));
   const costs = audited.map(({ name }) => `${difference(name, "unaudited", "cpu").toFixed(1)} µs (${name})`);
   const added = difference("arrival", "direct", "ms");
   return [
-    `${new Date().toISOString().slice(0, 10)}, ${run.how}. ${await machine(run.libraries)}.`,
+    `${new Date().toISOString().slice(0, 10)}, ${run.how}. ${"machine" in run ? run.machine : await machine(run.libraries)}.`,
     ...Object.values(tables).map(tableOf),
     [
       ...means,

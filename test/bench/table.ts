@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
 import { openTable, tableClient } from "@sallyport/aws/table";
-import type { Database } from "@sallyport/core/database";
+import type { Database, ProtocolName } from "@sallyport/core/database";
 import { changeAccess } from "@sallyport/core/epoch";
 import { keys, toItem } from "@sallyport/core/family";
 import { type Caller, type Desk, keyChanges } from "@sallyport/core/login";
@@ -28,10 +28,11 @@ export interface Table {
   close(): Promise<void>;
 }
 
-const fill = async ({ store, digest, random }: Desk, bench: Bench) => {
+const fill = async ({ store, digest, random }: Desk, bench: Pick<Bench, "port">, protocol: ProtocolName) => {
   const now = Date.now();
   const database: Database = makeDatabase({
     name: account.database,
+    protocol,
     endpoint: { host: awsName, port: bench.port, verifyName: awsName, roots: "rds" },
   });
   const role = makeRole("bench", {
@@ -49,7 +50,7 @@ const fill = async ({ store, digest, random }: Desk, bench: Bench) => {
   };
   const { token, id } = makeToken("connect", random, digest);
   const connect: ConnectToken = {
-    ...{ id, user: user.name, database: database.name, protocol: "postgres" },
+    ...{ id, user: user.name, database: database.name, protocol },
     ...{ dbUser: account.user, dbName: account.database, session: "s".repeat(64), loginExpiresAt: now + 12 * hour },
     // one token for the whole run, where a person would ask for several
     ...{ issuedAt: now, expiresAt: now + 2 * hour, way: { bearer: mostLogins } },
@@ -75,7 +76,10 @@ const fill = async ({ store, digest, random }: Desk, bench: Bench) => {
   return { token: token.reveal(), callers };
 };
 
-export const openBenchTable = async (bench: Bench): Promise<Table> => {
+export const openBenchTable = async (
+  bench: Pick<Bench, "port">,
+  protocol: ProtocolName = "postgres",
+): Promise<Table> => {
   const dynoxide = await startDynoxide();
   const endpoint = `http://${dynoxide.host}:${dynoxide.port}`;
   const client = tableClient({
@@ -101,7 +105,7 @@ export const openBenchTable = async (bench: Bench): Promise<Table> => {
       random: { bytes: (count) => randomBytes(count) },
       digest: { sha256: (text) => createHash("sha256").update(text).digest("hex") },
     };
-    const { token, callers } = await fill(desk, bench);
+    const { token, callers } = await fill(desk, bench, protocol);
     let turn = 0;
     const login = (): Caller => {
       const caller = callers[turn++ % callers.length];

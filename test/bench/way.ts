@@ -6,6 +6,7 @@ import { access, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import type { ProtocolName } from "@sallyport/core/database";
 import { preload, writeHosts } from "@sallyport/local/hosts";
 import { launcher } from "@sallyport/local/launcher";
 import { proxyFlags, startTask } from "@sallyport/local/task";
@@ -180,10 +181,15 @@ export interface OursOptions {
   readonly loginOnly?: boolean;
   /** Where its CPU profile goes when it ends. */
   readonly profile?: string;
+  readonly protocol?: ProtocolName;
 }
 
-export const openOurs = async (bench: Bench, table: Table, options: OursOptions = {}): Promise<Way> => {
-  const { name = "ours", audit = true, loginOnly = false, profile } = options;
+export const openOurs = async (
+  bench: Pick<Bench, "caFile" | "folder" | "host"> & { readonly files: Pick<Bench["files"], "cert" | "key"> },
+  table: Table,
+  options: OursOptions = {},
+): Promise<Way> => {
+  const { name = "ours", audit = true, loginOnly = false, profile, protocol = "postgres" } = options;
   const { files, caFile, folder } = bench;
   const hosts = join(folder, "hosts.json");
   writeHosts(hosts, { [awsName]: [bench.host] });
@@ -197,7 +203,11 @@ export const openOurs = async (bench: Bench, table: Table, options: OursOptions 
       ...table.env,
       ...env,
       ...{ SALLYPORT_CERT_FILE: files.cert, SALLYPORT_KEY_FILE: files.key, SALLYPORT_RDS_CA_FILE: caFile },
-      ...{ SALLYPORT_LISTEN_HOST: "127.0.0.1", SALLYPORT_PLAIN_PORTS: '{"postgres":0}', SALLYPORT_GATE_PORT: "0" },
+      ...{
+        SALLYPORT_LISTEN_HOST: "127.0.0.1",
+        SALLYPORT_PLAIN_PORTS: JSON.stringify({ [protocol]: 0 }),
+        SALLYPORT_GATE_PORT: "0",
+      },
       ...{ SALLYPORT_HEALTH_PORT: "0", SALLYPORT_PEER_PORT: "0", SALLYPORT_PEER_ADDRESS: "127.0.0.1" },
       ...{ SALLYPORT_CANCEL_SECRET: "unused", SALLYPORT_AUDIT_DIR: join(folder, `audit-${name}`) },
       ...{ SALLYPORT_UPSTREAM_ALLOW: "127.0.0.0/8", BENCH_PASSWORD: account.password },
@@ -208,7 +218,7 @@ export const openOurs = async (bench: Bench, table: Table, options: OursOptions 
   return {
     name,
     host: "127.0.0.1",
-    port: (task.ready["ports"] as { postgres: number }).postgres,
+    port: (task.ready["ports"] as Record<ProtocolName, number>)[protocol],
     password: table.token,
     pid: task.pid,
     close: async () => {
