@@ -308,7 +308,7 @@ describe("a database that", () => {
       expect(ending).toEqual({
         code: "28000",
         message: 'PAM authentication failed for user "reader"',
-        hint: "the proxy needs rds-db:connect for reader, and in the database: grant rds_iam to that user",
+        hint: "the proxy needs rds-db:connect for reader, and in the database: grant rds_iam to that user; and a clock that is right",
       });
     } finally {
       account.attach(role.arn, role.statements);

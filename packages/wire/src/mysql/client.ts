@@ -132,7 +132,7 @@ const authenticate = async (talk: Exchange, credential: Password, begun: string)
 
 const refusedHint = ({ user, methods }: Password): string =>
   methods === "clear"
-    ? `the proxy needs rds-db:connect for ${user}, and the database user has to be identified with AWSAuthenticationPlugin as 'RDS'`
+    ? `the proxy needs rds-db:connect for ${user}, and the database user has to be identified with AWSAuthenticationPlugin as 'RDS'; and a clock that is right`
     : `the password of ${user} is not, or no longer, the one we hold`;
 
 /** What the client told of itself, and that we stand between. */

@@ -145,7 +145,7 @@ const authenticator = (socket: Socket, credential: Credential) => {
 
 const refusedHint = (credential: Credential): string =>
   credential.as === "password" && credential.methods === "clear"
-    ? `the proxy needs rds-db:connect for ${credential.user}, and in the database: grant rds_iam to that user`
+    ? `the proxy needs rds-db:connect for ${credential.user}, and in the database: grant rds_iam to that user; and a clock that is right`
     : `the password of ${credential.user} is not, or no longer, the one we hold`;
 
 /** From the startup to ReadyForQuery. */
