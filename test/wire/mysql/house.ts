@@ -18,8 +18,8 @@ import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { makeDatabase } from "../../core/make.ts";
 import { grantFor, type Session, session } from "../door.ts";
 
-export const host = "orders.abc.eu-west-1.rds.amazonaws.com";
-export const iamToken = `${host}:3306/?Action=connect&DBUser=ada&X-Amz-Signature=${"0".repeat(1500)}`;
+const host = "orders.abc.eu-west-1.rds.amazonaws.com";
+const iamToken = `${host}:3306/?Action=connect&DBUser=ada&X-Amz-Signature=${"0".repeat(1500)}`;
 export const connectToken = `sct_${"a1B2".repeat(11)}`;
 
 export let database: MariaDb;
@@ -59,14 +59,14 @@ const kept = <T extends Socket>(socket: T): T => {
   return socket.on("error", () => {}).once("close", () => sockets.delete(socket));
 };
 
-export const iam: Credential = { as: "password", user: "ada", password: secret(iamToken), methods: "clear" };
+const iam: Credential = { as: "password", user: "ada", password: secret(iamToken), methods: "clear" };
 export const password = (text = "hopper", methods: "clear" | "challenge" = "challenge"): Credential => ({
   ...{ as: "password", user: "grace", methods },
   password: secret(text),
 });
 
 /** The front by a token, MariaDB's own TLS port by a password. */
-export const upstreamAs = (credential: Credential): Upstream => {
+const upstreamAs = (credential: Credential): Upstream => {
   const port = () => (credential.as === "password" && credential.methods === "clear" ? front.port : database.port);
   return {
     database: { name: "orders", endpoint: makeDatabase().endpoint },
