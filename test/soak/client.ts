@@ -42,6 +42,7 @@ const settingsOf = (door: Door) => ({
   ssl: { ca: door.ca },
 });
 
+const program = "psql";
 const psql = (door: Door, caFile: string, text: string): Promise<void> =>
   new Promise((resolve, reject) => {
     const env = {
@@ -51,7 +52,7 @@ const psql = (door: Door, caFile: string, text: string): Promise<void> =>
       PGSSLROOTCERT: caFile,
     };
     const args = ["-X", "-q", "-h", "localhost", "-p", String(door.port), "-U", door.user, "-d", door.database];
-    const child = spawn("psql", [...args, "-c", text], { env, stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(program, [...args, "-c", text], { env, stdio: ["ignore", "ignore", "pipe"] });
     let said = "";
     child.stderr.on("data", (bytes: Buffer) => {
       said += bytes.toString();

@@ -32,7 +32,7 @@ const ask = `(() => {
 })()`;
 
 /** Where node says that its inspector listens. */
-export const inspectorOf = async (log: () => string): Promise<string> => {
+const inspectorOf = async (log: () => string): Promise<string> => {
   for (let tries = 0; tries < 100; tries += 1) {
     const [, url] = /Debugger listening on (ws:\S+)/.exec(log()) ?? [];
     if (url !== undefined) return url;
@@ -74,7 +74,6 @@ export const openSampler = async (of: { pid: number; log(): string; sessions(): 
     close: () => socket.close(),
   };
 };
-export type Sampler = Awaited<ReturnType<typeof openSampler>>;
 
 /** Least squares: how much it grows in an hour. */
 export const perHour = (samples: readonly Sample[], of: (sample: Sample) => number): number => {
