@@ -37,4 +37,4 @@ STOPSIGNAL SIGTERM
 # any answer will do: 503 is the balancer's to know
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8080').then(() => process.exit(0), () => process.exit(1))"]
-ENTRYPOINT ["node", "--max-semi-space-size=8", "packages/proxy/src/main.ts"]
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--initial-heap-size=128", "packages/proxy/src/main.ts"]
