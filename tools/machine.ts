@@ -10,6 +10,7 @@ const wanted: Packages = [
   ["postgresql-client"],
   ["python3-psycopg2"],
   ["python3-asyncpg"],
+  ["python3-pymongo"],
   ["mariadb-server"],
   ["mariadb-client"],
   ["libmariadb3"],

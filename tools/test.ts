@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import { parseCLI, startVitest, type TestCase, type TestModule, type TestSuite } from "vitest/node";
+import { installClients } from "./clients.ts";
 import { prepare } from "./machine.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -10,7 +11,7 @@ const startedAt = performance.now();
 
 const step = (number: number, title: string): void => {
   const seconds = Math.round((performance.now() - startedAt) / 1000);
-  console.log(`\n[${number}/3] ${title} (${seconds} s)`);
+  console.log(`\n[${number}/4] ${title} (${seconds} s)`);
 };
 
 /** The full name of a test, with its file in front. */
@@ -40,14 +41,17 @@ const add = (tally: Tally, module: TestModule): void => {
   }
 };
 
-step(1, "packages from apt: PostgreSQL, MariaDB, their clients, Java (about a minute the first time)");
+step(1, "packages from apt: PostgreSQL, MariaDB, clients, Java (about a minute the first time)");
 console.log(prepare() ?? "all there");
 
 step(2, "SST platform, for the stacks (about half a minute the first time)");
 const platform = spawnSync(process.execPath, ["tools/platform.mjs"], { cwd: root, stdio: "inherit" });
 console.log(platform.status === 0 ? "there" : "could not be written: test/stacks will fail, the rest goes on");
 
-step(3, "vitest");
+step(3, "mongosh from npm, into test/clients (about ten seconds the first time)");
+console.log(installClients() ?? "there");
+
+step(4, "vitest");
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);
 const vitest = await startVitest("test", filter, { ...options, root, watch: false, run: true });
 const tally: Tally = { passed: 0, failed: 0, skipped: [] };
