@@ -109,7 +109,7 @@ it("a proxy killed outright: its clients see a close, and the sweep gives back w
   expect(await world.laptop.runtime.invoke("sweep", {})).toMatchObject({ sessions: [] });
   await table.store.write({
     update: { pk: "proxy#", sk: doomed.id },
-    set: { heartbeatAt: Date.now() - heartbeatGrace - 1 },
+    set: { seenAt: Date.now() - heartbeatGrace - 1 },
   });
   expect(await world.laptop.runtime.invoke("sweep", {})).toMatchObject({
     proxies: [doomed.id],

@@ -1,5 +1,5 @@
 import { keys } from "@sallyport/core/family";
-import { heartbeatGrace, type Session } from "@sallyport/core/session";
+import { heartbeatEvery, heartbeatGrace, type Session } from "@sallyport/core/session";
 import { expect, it } from "vitest";
 import { context, openWorld } from "./world.ts";
 
@@ -20,10 +20,10 @@ const live = (id: string, over: Partial<Session> = {}): Session => ({
   head: "abc",
   ...over,
 });
-/** A proxy that fell silent just now, with these sessions. */
+/** A proxy whose last heartbeat an earlier run saw long enough ago, with these sessions. */
 const open = async (...sessions: Session[]) => {
   const world = openWorld();
-  await world.addProxy({ heartbeatAt: world.clock.now() - heartbeatGrace });
+  await world.addProxy({ seenAt: world.clock.now() - heartbeatGrace });
   await world.put([keys.spend("t1"), { logins: 5, live: 3 }], [keys.limit("ana", "orders"), { live: 3 }]);
   for (const session of sessions) await world.put([keys.session(session.proxy, session.id), session]);
   return world;
@@ -65,7 +65,7 @@ it("what they were counted by is given back: a bearer's live count, a counted co
 
 it("a proxy that is alive keeps its sessions, and one of another proxy stays its own", async () => {
   const world = await open();
-  await world.addProxy({ heartbeatAt: world.clock.now() - heartbeatGrace + 1 });
+  await world.addProxy({ seenAt: world.clock.now() - heartbeatGrace + 1 });
   await world.addProxy({ id: "prx_2", heartbeatAt: 0 });
   await world.put([keys.session("prx_1", "s1"), live("s1")]);
   expect(await world.sweep({}, context)).toMatchObject({ proxies: ["prx_2"], sessions: [] });
@@ -84,6 +84,46 @@ it("a proxy that comes back meanwhile is not forgotten", async () => {
   await world.addProxy();
   await world.sweep({}, context);
   expect(await world.table.get(keys.proxy("prx_1"))).toBeDefined();
+});
+
+const minute = 60_000;
+const closed = async (world: World) => ((await world.sweep({}, context)) as { sessions: string[] }).sessions;
+
+it.each([-60, -5, -1, 1, 5, 60])(
+  "S-50 a proxy whose clock is %i minutes off keeps its sessions while it beats, and loses them when it has stopped",
+  async (minutes) => {
+    const world = await open();
+    const beat = () => world.addProxy({ heartbeatAt: world.clock.now() + minutes * minute });
+    await world.put([keys.session("prx_1", "s1"), live("s1")]);
+    for (let run = 0; run < 70; run += 1) {
+      await beat();
+      expect(await closed(world)).toEqual([]);
+      world.clock.pass(minute);
+    }
+    expect(await closed(world)).toEqual(["s1"]);
+    expect(await counts(world)).toEqual([2, 3]);
+  },
+);
+
+it("S-50 a function whose own clock is wrong from run to run closes nothing of a proxy that beats", async () => {
+  const world = await open();
+  await world.put([keys.session("prx_1", "s1"), live("s1")]);
+  for (const off of [5, -5, 0, -5, 5, 0, 5, 5, -5]) {
+    await world.addProxy();
+    world.clock.pass(off * minute);
+    expect(await closed(world)).toEqual([]);
+    world.clock.pass(minute - off * minute);
+  }
+});
+
+it("S-50 a run that comes twice, or again at once, has seen nothing stop", async () => {
+  const world = await open();
+  await world.addProxy({ heartbeatAt: world.clock.now() - 10 * minute });
+  await world.put([keys.session("prx_1", "s1"), live("s1")]);
+  for (let run = 0; run < 5; run += 1) {
+    expect((await Promise.all([closed(world), closed(world)])).flat()).toEqual([]);
+    world.clock.pass(heartbeatEvery);
+  }
 });
 
 it("what can't be closed is said and left for the next sweep, the others are closed", async () => {

@@ -1,23 +1,15 @@
 // Cancels: with our own keys, on whichever task they arrive, and nothing for those who guess.
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
 import { keys, toItem } from "@sallyport/core/family";
 import { secret } from "@sallyport/core/secret";
-import { encodeRequest, openRequests, peerWindow } from "@sallyport/proxy/peer";
+import { heartbeatGrace } from "@sallyport/core/session";
+import { readFrame, sendFrame } from "@sallyport/proxy/frame";
+import { encodeRequest, readRequest } from "@sallyport/proxy/peer";
 import type { RunningProxy } from "@sallyport/proxy/proxy";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  arrive,
-  dialTcp,
-  enterGate,
-  eventually,
-  type House,
-  logIn,
-  makeClock,
-  openHouse,
-  type Talk,
-  talk,
-} from "./house.ts";
+import { arrive, dialTcp, enterGate, eventually, type House, logIn, openHouse, type Talk, talk } from "./house.ts";
 
 let house: House;
 beforeEach(async () => {
@@ -123,41 +115,101 @@ describe("a cancel", () => {
   });
 });
 
+describe("peers", () => {
+  it.each([4, -4])("S-50 S-29 cancel for each other with a clock that is %i minutes off", async (minutes) => {
+    const beside = await house.beside({ clock: { now: () => house.clock.now() + minutes * 60_000 } });
+    for (const [own, other] of [
+      [house.proxy, beside],
+      [beside, house.proxy],
+    ] as const) {
+      const { client, key } = await enter(own);
+      await cancel(other, key);
+      expect(await client.hear()).toBe("CANCELLED");
+    }
+  });
+
+  it("S-50 are asked while their heartbeat changes, by whatever clock, and no more when it has stopped", async () => {
+    let asked = 0;
+    const peer = createServer((socket) => {
+      asked += 1;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => void peer.listen(0, "127.0.0.1", resolve));
+    const { port } = peer.address() as { port: number };
+    const task = { id: "prx_odd", address: "127.0.0.1", peerPort: port, network: "default", version: "test" };
+    const beat = (heartbeatAt: number) => {
+      const item = { ...task, startedAt: 0, heartbeatAt, draining: false, sessions: 0 };
+      return house.store.write({ put: toItem(keys.proxy(task.id), item) });
+    };
+    try {
+      await beat(1);
+      await cancel(house.proxy, "one");
+      house.steady.move(heartbeatGrace);
+      await beat(2);
+      await cancel(house.proxy, "two");
+      expect(asked).toBe(2);
+      house.steady.move(heartbeatGrace);
+      await cancel(house.proxy, "three");
+      expect(asked).toBe(2);
+      await beat(3);
+      house.steady.move(heartbeatGrace);
+      await cancel(house.proxy, "four");
+      expect(asked).toBe(3);
+    } finally {
+      peer.close();
+    }
+  });
+});
+
 describe("a peer's frame", () => {
   const key = secret("deployment-cancel-key");
-  const now = 1_000_000_000;
-  const frame = (over: { name?: string; at?: number; nonce?: string } = {}, by = key): Buffer =>
-    encodeRequest(by, { name: "n", at: now, nonce: randomBytes(16).toString("hex"), ...over }).subarray(2);
-
-  it("S-29 counts once, for a minute, and only with the deployment's key", () => {
-    const clock = makeClock(now);
-    const open = openRequests(key, clock);
-    const good = frame();
-    expect(open(good)).toBe("n");
-    expect(open(good)).toBeUndefined();
-    expect(open(frame({ at: now - peerWindow - 1 }))).toBeUndefined();
-    expect(open(frame({ at: now + peerWindow + 1 }))).toBeUndefined();
-    expect(open(frame({ at: now - peerWindow }))).toBe("n");
-    expect(open(frame({}, secret("another")))).toBeUndefined();
-    const bent = frame();
-    bent[bent.length - 3] = (bent[bent.length - 3] ?? 0) ^ 1;
-    expect(open(bent)).toBeUndefined();
-    expect(open(Buffer.alloc(10))).toBeUndefined();
-    // long after, its nonce may be forgotten: its time has passed as well
-    clock.move(peerWindow * 3);
-    expect(open(good)).toBeUndefined();
+  it("S-29 is good for the number it was made for alone, and only with the deployment's key", () => {
+    const [one, other] = [randomBytes(32), randomBytes(32)];
+    const good = encodeRequest(key, one, "n");
+    expect(readRequest(key, one, good)).toBe("n");
+    expect(readRequest(key, other, good)).toBeUndefined();
+    expect(readRequest(secret("another"), one, good)).toBeUndefined();
+    for (let at = 0; at < good.length; at += 1) {
+      const bent = Buffer.from(good);
+      bent[at] = (bent[at] ?? 0) ^ 1;
+      expect(readRequest(key, one, bent)).toBeUndefined();
+    }
+    expect(readRequest(key, one, Buffer.alloc(10))).toBeUndefined();
   });
 
   it("S-29 S-24 that is not ours is closed without a word, and a replayed one does nothing", async () => {
     const port = house.proxy.ports["peer"] ?? 0;
     const send = async (bytes: Buffer | string): Promise<string> => {
-      const socket = talk(await dialTcp(port));
-      socket.socket.write(bytes);
-      return socket.hear();
+      const socket = await dialTcp(port);
+      await readFrame(socket, 32);
+      const talking = talk(socket);
+      socket.write(bytes);
+      return talking.hear();
     };
     expect(await send("GET / HTTP/1.1\r\n\r\n")).toBe("end");
     expect(await send(Buffer.from([0, 40, ...randomBytes(40)]))).toBe("end");
     expect(await send(Buffer.from([0xff, 0xff]))).toBe("end");
     expect(house.log).toEqual([]);
+  });
+
+  it("S-29 that cancelled once does nothing when it comes again", async () => {
+    const { client, key: cancelKey } = await enter();
+    const name = createHmac("sha256", key.reveal()).update(`cancel\0postgres\0${cancelKey}`).digest("base64url");
+    const dial = async (): Promise<{ socket: Socket; number: Buffer }> => {
+      const socket = await dialTcp(house.proxy.ports["peer"] ?? 0);
+      return { socket, number: await readFrame(socket, 32) };
+    };
+    const send = async (socket: Socket, frame: Buffer): Promise<void> => {
+      const closed = once(socket.resume(), "close");
+      sendFrame(socket, frame);
+      await closed;
+    };
+    const first = await dial();
+    const frame = encodeRequest(key, first.number, name);
+    await send(first.socket, frame);
+    expect(await client.hear()).toBe("CANCELLED");
+    await send((await dial()).socket, frame);
+    client.say("untouched");
+    expect(await client.hear()).toBe("untouched");
   });
 });

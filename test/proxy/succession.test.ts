@@ -114,3 +114,20 @@ it("what can't be read, or is of a version that is not known, changes nothing", 
   expect(await health(task)).toBe(200);
   house.store.fault.mend();
 });
+
+it.each([60, 5, -5, -60])("S-50 way is made for one whose clock is %i minutes off", async (minutes) => {
+  const old = await house.beside({ revision: 9 });
+  const next = await house.beside({ revision: 10, clock: { now: () => house.clock.now() + minutes * 60_000 } });
+  await pass(25, old, next);
+  expect(await health(old)).toBe(503);
+  expect(await health(next)).toBe(200);
+});
+
+it("one that beat once and fell silent moves nobody", async () => {
+  const task = await house.beside({ revision: 5 });
+  const silent = { id: "prx_s", address: "127.0.0.1", peerPort: 1, network: "default", version: "test", revision: 6 };
+  const item = { ...silent, startedAt: 0, heartbeatAt: house.clock.now(), draining: false, sessions: 0 };
+  await house.store.write({ put: { ...keys.proxy("prx_s"), v: 1, ...item } });
+  await pass(40, task);
+  expect(await health(task)).toBe(200);
+});

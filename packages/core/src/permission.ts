@@ -140,7 +140,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
   probe: () => [],
   sweep: (d) => [
     items(d, ["Query"], "proxy", "session"),
-    items(d, ["UpdateItem"], "session", "spend", "limit"),
+    items(d, ["UpdateItem"], "session", "spend", "limit", "proxy"),
     items(d, ["DeleteItem"], "proxy"),
     items(d, ["PutItem"], "event"),
   ],

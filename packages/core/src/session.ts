@@ -28,7 +28,7 @@ export const Session = z.object({
 });
 export type Session = z.infer<typeof Session>;
 
-/** A proxy task: alive while its heartbeat is fresh. */
+/** A proxy task: alive while its heartbeat changes. */
 export const ProxyTask = z.object({
   id: z.string(),
   /** Where its peers reach it with cancel requests. */
@@ -39,14 +39,25 @@ export const ProxyTask = z.object({
   /** Counts up with each deployment, where that is known. */
   revision: z.number().optional(),
   startedAt: z.number(),
+  /** By its own clock, which may be wrong: what counts is that it changes. 0 says that it has left. */
   heartbeatAt: z.number(),
+  /** The sweeper's mark, when it first saw this heartbeat; the next heartbeat puts the item without it. */
+  seenAt: z.number().optional(),
   draining: z.boolean(),
   sessions: z.number(),
 });
 export type ProxyTask = z.infer<typeof ProxyTask>;
 
 export const heartbeatEvery = 5_000;
-/** Without a heartbeat for so long a proxy is gone and its sessions are lost. */
+/** Without a new heartbeat for so long a proxy is gone and its sessions are lost. */
 export const heartbeatGrace = 30_000;
+/** How far the clock of a proxy may be from that of whoever can only look once. */
+const clockTolerance = 5 * 60_000;
 
-export const isAlive = (task: ProxyTask, now: number): boolean => now - task.heartbeatAt < heartbeatGrace;
+/** It left, or the heartbeat that is there was there too long ago. Tells nothing of one that was never marked. */
+export const isGone = ({ heartbeatAt, seenAt }: ProxyTask, now: number): boolean =>
+  heartbeatAt === 0 || (seenAt !== undefined && now - seenAt >= heartbeatGrace);
+
+/** As well as it can be told by one look. Until the sweeper has seen to it, one that was killed may still count. */
+export const isAlive = (task: ProxyTask, now: number): boolean =>
+  !isGone(task, now) && Math.abs(now - task.heartbeatAt) < clockTolerance + heartbeatGrace;

@@ -1,10 +1,11 @@
-// Sweeping: the sessions of proxies that fell silent are closed as lost, and the counts they held are given back. Each session
-// is one transaction that only a live one lets through, so a sweep may run twice, late or beside another.
+// Sweeping: the sessions of proxies that fell silent are closed as lost, and the counts they held are given back. Silent is one
+// whose heartbeat has not changed since an earlier sweep marked it: proxies' clocks are not compared with ours. Each session is
+// one transaction that only a live one lets through, so a sweep may run twice, late or beside another.
 import { eventChange } from "./audit.ts";
 import { Failure } from "./failure.ts";
 import { keys, ttlAfter, walk } from "./family.ts";
 import type { Change, Clock, Random, Store } from "./ports.ts";
-import { isAlive, ProxyTask, Session } from "./session.ts";
+import { isGone, ProxyTask, Session } from "./session.ts";
 
 export interface Swept {
   /** Proxies that were forgotten. */
@@ -68,6 +69,17 @@ const sweepProxy = async (
   return clean;
 };
 
+/** Marks a heartbeat that was not seen before. */
+const mark = async ({ store, clock }: Broom, { id, heartbeatAt, seenAt }: ProxyTask): Promise<void> => {
+  if (seenAt !== undefined) return;
+  await store.write({ update: keys.proxy(id), set: { seenAt: clock.now() }, if: { equals: { heartbeatAt } } });
+};
+/** Forgets a proxy, unless it came back meanwhile. */
+const forget = async ({ store }: Broom, { id, heartbeatAt, seenAt }: ProxyTask): Promise<void> => {
+  const seen = seenAt === undefined ? {} : { seenAt };
+  await store.write({ remove: keys.proxy(id), if: { equals: { heartbeatAt, ...seen } } });
+};
+
 export const sweep = async (broom: Broom): Promise<Swept> => {
   const { store, clock } = broom;
   const [proxies, sessions, failures]: [string[], string[], string[]] = [[], [], []];
@@ -77,12 +89,13 @@ export const sweep = async (broom: Broom): Promise<Swept> => {
       failures.push(`proxy ${item.sk} can't be read`);
       continue;
     }
-    if (isAlive(task, clock.now()) || !(await sweepProxy(broom, task.id, sessions, failures))) continue;
+    const gone = isGone(task, clock.now());
+    if (gone && !(await sweepProxy(broom, task.id, sessions, failures))) continue;
     try {
-      // one that came back meanwhile stays
-      await store.write({ remove: keys.proxy(task.id), if: { equals: { heartbeatAt: task.heartbeatAt } } });
-      proxies.push(task.id);
+      await (gone ? forget(broom, task) : mark(broom, task));
+      if (gone) proxies.push(task.id);
     } catch (thrown) {
+      // a conflict means that it beat meanwhile
       if (!isConflict(thrown)) failures.push(thrown instanceof Error ? thrown.message : "unknown error");
     }
   }

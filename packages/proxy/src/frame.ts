@@ -45,9 +45,10 @@ export const readFrame = (socket: Duplex, limit: number): Promise<Buffer> =>
     else read();
   });
 
-export const writeFrame = (socket: Duplex, value: unknown): void => {
-  const body = Buffer.from(JSON.stringify(value));
+export const sendFrame = (socket: Duplex, body: Uint8Array): void => {
   const length = Buffer.alloc(header);
   length.writeUInt16BE(body.length);
   socket.write(Buffer.concat([length, body]));
 };
+export const writeFrame = (socket: Duplex, value: unknown): void =>
+  sendFrame(socket, Buffer.from(JSON.stringify(value)));

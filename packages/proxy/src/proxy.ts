@@ -20,6 +20,7 @@ import { type Ledger, openLedger } from "./ledger.ts";
 import { listen, openPort } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
+import { openNeighbours } from "./neighbours.ts";
 import { openNotary } from "./notary.ts";
 import { openPeerPort, openPeers } from "./peer.ts";
 import { openWish, type Protection } from "./protection.ts";
@@ -134,13 +135,14 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const admissions: Admissions = { admit: (one) => turns.take(one.signal, () => judge.admit(one)) };
   const begin: Ledger["begin"] = (session) => turns.take(session.live.ended, () => ledger.begin(session));
   const book: Ledger = { ...ledger, begin };
-  const peers = openPeers({ self: id, network, secret, store, clock, steady, random });
+  const neighbours = openNeighbours({ self: id, network, store, steady });
+  const peers = openPeers({ secret, neighbours, steady });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
   const login = openLogin({ admissions, denials, ledger: book, cancels, trust, random, steady, log, upstream, limits });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
   const { revision, drainForMs = 3_600_000 } = parts;
-  const succession = openSuccession({ self: id, network, revision, drainForMs, store, clock, steady, log });
+  const succession = openSuccession({ revision, drainForMs, neighbours, steady, log });
   const leaving = (): boolean => sessions.draining() || succession.state() !== "serving";
   return { snapshot, sessions, ledger, heads, watch, cancels, login, gate, succession, leaving };
 };
@@ -172,12 +174,12 @@ interface Ports {
 
 /** Listens on every port. @throws the system's error, with none of them left open */
 const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waiting: Places): Promise<Ports> => {
-  const { sink, clock } = parts;
+  const { sink, random, cancelSecret: secret } = parts;
   const { gate, login } = house;
   const state = () => (house.leaving() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
   const wanted: [name: string, port: number, server: Server][] = [
     ["gate", parts.gatePort, openPort("gate", waiting, parts, (visit) => roster.track(visit, gate(visit)))],
-    ["peer", parts.peerPort, openPeerPort({ secret: parts.cancelSecret, clock, carryOut: house.cancels.carryOut })],
+    ["peer", parts.peerPort, openPeerPort({ secret, random, carryOut: house.cancels.carryOut })],
     ["health", parts.healthPort, openHealth(state)],
   ];
   for (const [name, port] of Object.entries(parts.plainPorts)) {

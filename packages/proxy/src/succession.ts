@@ -1,11 +1,10 @@
-// Making way for a newer revision of the deployment: a task that has seen one serve for a while, by the proxies' heartbeats, asks
+// Making way for a newer revision of the deployment: a task that has heard one for a while, by the proxies' heartbeats, asks
 // the balancer for nobody new. Those it has stay until they end, or the time for that is over. When the newer ones vanish again,
 // as in a deployment that is taken back, it serves on.
-import { fromItem, walk } from "@sallyport/core/family";
-import type { Clock, Store } from "@sallyport/core/ports";
-import { isAlive, ProxyTask } from "@sallyport/core/session";
+import type { Clock } from "@sallyport/core/ports";
 import { within } from "./deadline.ts";
 import { describeError, type Log } from "./log.ts";
+import type { Neighbours } from "./neighbours.ts";
 
 export interface Succession {
   /** Looks at the heartbeats. Never rejects; what can't be read changes nothing. */
@@ -19,13 +18,10 @@ export const settledFor = 10_000;
 const patience = 4_000;
 
 export const openSuccession = (parts: {
-  self: string;
-  network: string;
   /** Counts up with each deployment; without one this task makes way for nobody. */
   revision: number | undefined;
   drainForMs: number;
-  store: Store;
-  clock: Clock;
+  neighbours: Neighbours;
   steady: Clock;
   log: Log;
 }): Succession => {
@@ -35,17 +31,11 @@ export const openSuccession = (parts: {
   let yieldedAt: number | undefined;
 
   const newer = async (than: number): Promise<readonly string[]> => {
-    const found: string[] = [];
-    for await (const item of walk(parts.store, "proxy#"))
-      try {
-        const task = fromItem(ProxyTask, item);
-        const { id, network, draining } = task;
-        if (id === parts.self || network !== parts.network || draining || !isAlive(task, parts.clock.now())) continue;
-        if (task.revision !== undefined && task.revision > than) found.push(id);
-      } catch {
-        // of a version that this one can't read: nothing to go by
-      }
-    return found;
+    const near = await parts.neighbours.look();
+    // one that beat once may be of a crash loop
+    return near.flatMap(({ task, heard }) =>
+      heard && !task.draining && task.revision !== undefined && task.revision > than ? [task.id] : [],
+    );
   };
   const judge = (ids: readonly string[]): void => {
     const now = steady.now();
