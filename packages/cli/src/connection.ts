@@ -16,6 +16,8 @@ export interface Target {
 }
 
 interface Wording {
+  /** Who a connection URL is for, with the `@` behind; empty where it names nobody. */
+  account(target: Target): string;
   /** Query members of a connection URL. */
   query(target: Target): Readonly<Record<string, string>>;
   /** What the protocol's own program is called with; `program` is its name, where several take different flags. */
@@ -31,6 +33,9 @@ interface Wording {
 const percent = (text: string): string => encodeURIComponent(text.toWellFormed());
 const hostOf = (host: string): string => (host.includes(":") ? `[${host}]` : percent(host));
 
+const account = ({ user, password }: Target): string =>
+  `${percent(user)}${password ? `:${percent(password.reveal())}` : ""}@`;
+
 /** A tunnel takes any password and looks at none; naming one keeps clients from prompting or sending a real one. */
 const anyPassword = "sallyport";
 
@@ -42,6 +47,7 @@ const mysqlTls = ({ tls }: Target, program: string): readonly string[] => {
 
 const wordings = {
   postgres: {
+    account,
     query: ({ tls }): Record<string, string> =>
       tls ? { sslmode: "verify-full", sslrootcert: tls.caFile } : { sslmode: "disable" },
     words: (target): readonly string[] => [connectionUrl(target)],
@@ -76,6 +82,7 @@ const wordings = {
     }),
   },
   mysql: {
+    account,
     // MySQL's own words, and mysql2's, which knows no file: its CA comes by NODE_EXTRA_CA_CERTS
     query: ({ tls }): Record<string, string> =>
       tls
@@ -108,16 +115,30 @@ const wordings = {
       })}`,
     }),
   },
+  mongodb: {
+    // of whom a URL names a driver proves a password, by a mechanism that a tunnel would have to know
+    account: (target): string => (target.tls ? account(target) : ""),
+    // no other address is ever asked for; DocumentDB has no writes that a driver may try again
+    query: ({ tls }): Record<string, string> => ({
+      ...(tls && { authMechanism: "PLAIN", authSource: "$external", tls: "true", tlsCAFile: tls.caFile }),
+      ...{ directConnection: "true", retryWrites: "false" },
+    }),
+    words: (target): readonly string[] => [connectionUrl(target)],
+    // no variable is every program's; many read this one
+    variables: (target): Record<string, string> => ({ MONGODB_URI: connectionUrl(target) }),
+    cleared: [],
+    others: (): Record<string, string> => ({}),
+  },
 } as const satisfies Record<ProtocolName, Wording>;
 
 /** A connection URL, the password in it where there is one. */
 export const connectionUrl = (target: Target): string => {
-  const password = target.password ? `:${percent(target.password.reveal())}` : "";
-  const query = Object.entries(wordings[target.protocol].query(target))
+  const wording: Wording = wordings[target.protocol];
+  const query = Object.entries(wording.query(target))
     .map(([key, value]) => `${key}=${percent(value)}`)
     .join("&");
   const path = target.name === undefined ? "" : percent(target.name);
-  return `${protocols[target.protocol].scheme}://${percent(target.user)}${password}@${hostOf(target.host)}:${target.port}/${path}?${query}`;
+  return `${protocols[target.protocol].scheme}://${wording.account(target)}${hostOf(target.host)}:${target.port}/${path}?${query}`;
 };
 
 /** The protocol's own program and its arguments, the password among them where there is one. */

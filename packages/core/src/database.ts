@@ -3,7 +3,7 @@
 import * as z from "zod";
 import { Name } from "./name.ts";
 
-export const protocolNames = ["postgres", "mysql"] as const;
+export const protocolNames = ["postgres", "mysql", "mongodb"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** What the project needs to know of a protocol without speaking it. */
@@ -12,6 +12,8 @@ export interface ProtocolFacts {
   readonly port: number;
   /** Does a connection name a database, so that a role's `db_names` is consulted? */
   readonly checksName: boolean;
+  /** Is it named by each command instead of at the login? */
+  readonly namesLater?: boolean;
   /** The clients that `sally db connect` looks for, first found wins. */
   readonly programs: readonly string[];
   /** The scheme of a connection URL. */
@@ -21,6 +23,7 @@ export interface ProtocolFacts {
 export const protocols = {
   postgres: { port: 5432, checksName: true, programs: ["psql"], scheme: "postgresql" },
   mysql: { port: 3306, checksName: false, programs: ["mariadb", "mysql"], scheme: "mysql" },
+  mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
 export const kindNames = ["rds", "aurora"] as const;

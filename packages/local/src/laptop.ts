@@ -161,10 +161,15 @@ const assemble = async (
   const balancers = {
     postgres: await openBalancer(options.ports?.postgres),
     mysql: await openBalancer(options.ports?.mysql),
+    mongodb: await openBalancer(options.ports?.mongodb),
     gate: await openBalancer(options.ports?.gate),
   };
   for (const balancer of Object.values(balancers)) undo(() => balancer.close());
-  const plainPorts = { postgres: balancers.postgres.port, mysql: balancers.mysql.port };
+  const plainPorts = {
+    postgres: balancers.postgres.port,
+    mysql: balancers.mysql.port,
+    mongodb: balancers.mongodb.port,
+  };
   const databases = openDatabases({
     account,
     region,
@@ -259,7 +264,7 @@ const assemble = async (
         : { SALLYPORT_CERT_SECRET: certSecret }),
       SALLYPORT_LISTEN_HOST: "127.0.0.1",
       SALLYPORT_PEER_ADDRESS: "127.0.0.1",
-      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0 } satisfies Record<ProtocolName, number>),
+      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0, mongodb: 0 } satisfies Record<ProtocolName, number>),
       SALLYPORT_GATE_PORT: "0",
       SALLYPORT_HEALTH_PORT: "0",
       SALLYPORT_PEER_PORT: "0",

@@ -58,9 +58,11 @@ export const requireSame = (
   token: ConnectToken,
   asked: { readonly protocol: string; readonly user: string; readonly name?: string },
 ): void => {
-  // where any name may be used, a client need not say which, and may say another than the token's
+  // where any name may be used, a client need not say which, and may say another than the token's; where each command names its
+  // own, a login names none
   const facts: Readonly<Record<string, ProtocolFacts>> = protocols;
-  const named = facts[token.protocol]?.checksName === false || asked.name === token.dbName;
+  const { checksName = true, namesLater = false } = facts[token.protocol] ?? {};
+  const named = !checksName || (namesLater && asked.name === undefined) || asked.name === token.dbName;
   if (asked.protocol === token.protocol && asked.user === token.dbUser && named) return;
   const what = [`user ${JSON.stringify(token.dbUser)}`];
   if (token.dbName !== undefined) what.push(`database ${JSON.stringify(token.dbName)}`);

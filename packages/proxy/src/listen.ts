@@ -9,21 +9,40 @@ import type { Visit } from "./login.ts";
 
 const keepAliveAfter = 60_000;
 
-const visitOf = (socket: Socket, way: Visit["way"], places: Places, steady: Clock): Visit | undefined => {
+/** Where connections without a login count: on their way to one, or there to stay. */
+export interface Waiting {
+  readonly waiting: Places;
+  readonly lingering: Places;
+}
+
+const visitOf = (socket: Socket, way: Visit["way"], places: Waiting, steady: Clock): Visit | undefined => {
   // gone before it was looked at
   if (socket.remoteAddress === undefined) return undefined;
   const address = countedAddress(socket.remoteAddress);
-  const leave = places.enter(address);
+  let leave = places.waiting.enter(address);
   if (!leave) return undefined;
-  socket.once("close", leave);
+  let lingers = false;
+  const authenticated = (): void => leave?.();
+  const linger = (): boolean => {
+    if (lingers) return true;
+    const place = places.lingering.enter(address);
+    if (!place) return false;
+    leave?.();
+    leave = place;
+    // closed while nobody looked: there will be no other "close"
+    if (socket.destroyed) place();
+    lingers = true;
+    return true;
+  };
+  socket.once("close", authenticated);
   const client = `${socket.remoteAddress.replace(/^::ffff:(?=\d+\.)/i, "")}:${socket.remotePort ?? 0}`;
-  return { socket, way, address, client, arrivedAt: steady.now(), authenticated: leave };
+  return { socket, way, address, client, arrivedAt: steady.now(), authenticated, linger };
 };
 
 /** A server that serves every connection by itself; not listening yet. */
 export const openPort = (
   way: Visit["way"],
-  places: Places,
+  places: Waiting,
   parts: { readonly log: Log; readonly steady: Clock },
   serve: (visit: Visit) => Promise<void>,
 ): Server =>

@@ -40,6 +40,8 @@ export interface Visit {
   readonly arrivedAt: number;
   /** It no longer counts as one that has not logged in. */
   authenticated(): void;
+  /** It may stay without logging in: from now on it counts among those that do. False when there are too many of them. */
+  linger(): boolean;
 }
 
 /** What the gate has settled before the protocol begins. */
@@ -257,9 +259,9 @@ export const openLogin = (parts: LoginParts): Login => {
   const gateFor = (deadline: Gate["deadline"], entered: (Entered & { upstream: Upstream }) | undefined): Gate => {
     const gate: Gate = { secure: trust.secure, deadline };
     if (!entered) return gate;
-    const { token, grant } = entered.session;
+    const { token, grant, live } = entered.session;
     const ask = { user: token.dbUser, ...(token.dbName === undefined ? {} : { name: token.dbName }) };
-    return { ...gate, arrived: { ask, grant: grant(), upstream: entered.upstream } };
+    return { ...gate, arrived: { ask, grant: grant(), upstream: entered.upstream, touch: live.touch } };
   };
 
   const serve: Login["serve"] = async (protocol, visit, socket, entered) => {
@@ -273,7 +275,17 @@ export const openLogin = (parts: LoginParts): Login => {
     const early = entered && leash(upstreamOf(entered.session));
     try {
       const opened = entered && early && { ...entered, upstream: early.upstream };
-      const arrival = await until(protocol.accept(socket, gateFor(deadline, opened)), stop);
+      const patient = {
+        start: deadline.start,
+        stop: () => {
+          // with its token redeemed it waits for nobody's word
+          if (session) visit.authenticated();
+          else if (!visit.linger())
+            throw new Failure("too_many", "too many connections that have not logged in", { hint: "try again later" });
+          deadline.stop();
+        },
+      };
+      const arrival = await until(protocol.accept(socket, gateFor(patient, opened)), stop);
       if ("probe" in arrival) {
         if (arrival.note !== undefined && parts.denials.take(visit.address))
           log.info("login.left", { client: visit.client, note: arrival.note });

@@ -9,7 +9,7 @@ import type { Secret } from "@sallyport/core/secret";
 import { heartbeatEvery } from "@sallyport/core/session";
 import type { Upstream } from "@sallyport/wire/protocol";
 import { type Admissions, openAdmissions } from "./admission.ts";
-import { openAllowance, openPlaces, type Places, type Rate } from "./allowance.ts";
+import { openAllowance, openPlaces, type Rate } from "./allowance.ts";
 import { fullFrom } from "./audit.ts";
 import { openCancels } from "./cancel.ts";
 import { openGate } from "./gate.ts";
@@ -17,7 +17,7 @@ import { openHeads } from "./heads.ts";
 import { openHealth } from "./health.ts";
 import { openHeartbeat } from "./heartbeat.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
-import { listen, openPort } from "./listen.ts";
+import { listen, openPort, type Waiting } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
 import { openNeighbours } from "./neighbours.ts";
@@ -34,6 +34,8 @@ import { openWatch } from "./watch.ts";
 export interface Limits {
   /** Connections that have not logged in. */
   readonly waiting: { readonly total: number; readonly each: number };
+  /** Those that stay without logging in, as drivers' monitors do. */
+  readonly lingering: { readonly total: number; readonly each: number };
   /** Bad tokens; beyond them an address is not looked up. The total is no limit, or strangers could lock everybody out. */
   readonly failures: { readonly total: Rate; readonly each: Rate };
   /** Refused logins that are told of in the log and the table. */
@@ -51,6 +53,7 @@ export interface Limits {
 }
 export const defaultLimits: Limits = {
   waiting: { total: 2_000, each: 200 },
+  lingering: { total: 2_000, each: 200 },
   failures: { total: { burst: 100_000, perSecond: 10_000 }, each: { burst: 200, perSecond: 2 } },
   denials: { total: { burst: 500, perSecond: 20 }, each: { burst: 60, perSecond: 1 } },
   cancels: { total: { burst: 1_000, perSecond: 200 }, each: { burst: 200, perSecond: 10 } },
@@ -173,12 +176,12 @@ interface Ports {
 }
 
 /** Listens on every port. @throws the system's error, with none of them left open */
-const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waiting: Places): Promise<Ports> => {
+const openPorts = async (parts: ProxyParts, house: House, roster: Roster, places: Waiting): Promise<Ports> => {
   const { sink, random, cancelSecret: secret } = parts;
   const { gate, login } = house;
   const state = () => (house.leaving() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
   const wanted: [name: string, port: number, server: Server][] = [
-    ["gate", parts.gatePort, openPort("gate", waiting, parts, (visit) => roster.track(visit, gate(visit)))],
+    ["gate", parts.gatePort, openPort("gate", places, parts, (visit) => roster.track(visit, gate(visit)))],
     ["peer", parts.peerPort, openPeerPort({ secret, random, carryOut: house.cancels.carryOut })],
     ["health", parts.healthPort, openHealth(state)],
   ];
@@ -186,7 +189,7 @@ const openPorts = async (parts: ProxyParts, house: House, roster: Roster, waitin
     const protocol = parts.protocols[name];
     if (!protocol) throw new Failure("invalid", `there is no protocol ${name}`);
     const serve = (visit: Visit) => roster.track(visit, login.serve(protocol, visit, visit.socket));
-    wanted.push([name, port, openPort("plain", waiting, parts, serve)]);
+    wanted.push([name, port, openPort("plain", places, parts, serve)]);
   }
   const numbers: Record<string, number> = {};
   try {
@@ -218,9 +221,10 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
   const { sessions, ledger, succession, leaving } = house;
   const roster = openRoster();
   const waiting = openPlaces(limits.waiting);
+  const lingering = openPlaces(limits.lingering);
   // nothing is listened on before a decision can be made
   await house.snapshot.load();
-  const { servers, numbers } = await openPorts(parts, house, roster, waiting);
+  const { servers, numbers } = await openPorts(parts, house, roster, { waiting, lingering });
   const { revision } = parts;
   const address = { address: parts.peerAddress, peerPort: numbers["peer"] ?? 0 };
   const task = { id, ...address, network, version, ...(revision !== undefined && { revision }) };

@@ -55,7 +55,10 @@ export interface Gate {
    * is not called: TLS is done.
    */
   secure(socket: Socket, alpn?: string): Promise<Socket>;
-  /** The deadline on the way to a login. It runs from the start; a protocol whose clients may stay unauthenticated stops it, and starts it at the first step of a login. */
+  /**
+   * The deadline on the way to a login. It runs from the start; a protocol whose clients may stay unauthenticated stops it, and starts
+   * it at the first step of a login. From the first stop on the connection counts among those that stay: @throws Failure `too_many`
+   */
   readonly deadline: { start(): void; stop(): void };
   /** Set when the client came through the gate port: the token is redeemed and this is what it stands for. */
   readonly arrived?: Authorised;
@@ -66,6 +69,8 @@ export interface Authorised {
   readonly ask: { readonly user: string; readonly name?: string };
   readonly grant: Grant;
   readonly upstream: Upstream;
+  /** Bytes came in that are answered before the session's relay begins; drives the idle limit. */
+  touch?(): void;
 }
 
 /** The database's side of the door: the only way to dial and the only way to TLS. */

@@ -3,7 +3,7 @@
 // comes after it until it is answered.
 import type { Failure } from "@sallyport/core/failure";
 import { toFailure } from "@sallyport/core/failure";
-import type { Socket } from "../protocol.ts";
+import type { Socket } from "./protocol.ts";
 
 export interface Frames {
   /** Where the run ends that begins at `from` and passes, or stays, as one. At `from`: it needs `need()` bytes first. With `once`, ends where a message does. @throws Failure `protocol` */
@@ -45,11 +45,13 @@ export interface FlowOptions {
 
 // a chunk of this size is part of something long: there is nobody whom a few microseconds delay
 const bulk = 8_192;
+const firstCarry = 131_072;
 
 export const startFlow = (options: FlowOptions): Flow => {
   const { from, to, frames, waits, touch, passed, broken, lenient, over } = options;
   let carry: Buffer | undefined; // the beginning of what has to be seen whole
   let carried = 0;
+  let wanted = 0; //               how much of it that is
   let backlog: Buffer[] = []; //   came while something was waited for
   let waiting = false;
   let full = false; //             is the other side slow?
@@ -120,12 +122,20 @@ export const startFlow = (options: FlowOptions): Flow => {
   /** Takes what has to be seen whole out of several chunks. Where the next byte is to be read from. */
   const gather = (bytes: Buffer, at: number): number => {
     if (!carry) return at;
-    const some = bytes.copy(carry, carried, at);
+    const some = Math.min(wanted - carried, bytes.length - at);
+    if (carried + some > carry.length) {
+      // what is claimed is not believed: room is made for what has come, and as much again
+      const grown = Buffer.allocUnsafe(Math.min(wanted, Math.max(carried + some, 2 * carry.length)));
+      carry.copy(grown, 0, 0, carried);
+      carry = grown;
+    }
+    bytes.copy(carry, carried, at, at + some);
     carried += some;
     return at + some;
   };
   const startCarry = (bytes: Buffer, at: number): void => {
-    carry = Buffer.allocUnsafe(Math.max(frames.need(), bytes.length - at));
+    wanted = Math.max(frames.need(), bytes.length - at);
+    carry = Buffer.allocUnsafe(Math.min(wanted, Math.max(firstCarry, bytes.length - at)));
     carried = bytes.copy(carry, 0, at);
   };
 
@@ -141,7 +151,7 @@ export const startFlow = (options: FlowOptions): Flow => {
     for (;;) {
       if (carry) {
         const next = gather(bytes, at);
-        if (carried < carry.length) return;
+        if (carried < wanted) return;
         rest = next < bytes.length ? bytes.subarray(next) : undefined;
         if (rest && !gathering) gatherWrites();
         bytes = carry;

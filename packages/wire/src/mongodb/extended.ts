@@ -1,0 +1,143 @@
+// A checked BSON document as extended JSON, written straight from its bytes into an audit line: no object is made of it and no
+// string of what is plain. Printable ASCII only, whatever somebody said.
+// https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md (relaxed)
+import { json, type Line } from "@sallyport/core/line";
+import { Decimal128 } from "bson";
+import { checkedEnd, types, zeroAt } from "./document.ts";
+
+/** Where it is written. */
+export type Out = Pick<Line, "fixed" | "text">;
+
+const nothing = json("");
+const marks = {
+  ...{
+    open: json("{"),
+    close: json("}"),
+    openArray: json("["),
+    closeArray: json("]"),
+    comma: json(","),
+    colon: json(":"),
+  },
+  ...{ true: json("true"), false: json("false"), null: json("null"), redacted: json('"[redacted]"') },
+};
+
+const others = /[\u007f-\uffff]/g;
+/** Any text as a JSON string of ASCII. */
+export const jsonText = (text: string): Uint8Array =>
+  json(
+    JSON.stringify(text.toWellFormed()).replace(
+      others,
+      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    ),
+  );
+
+/** `before` and then the text of these bytes as a JSON string. */
+export const sayText = (out: Out, before: Uint8Array, bytes: Buffer, from: number, to: number): void => {
+  if (out.text(before, bytes, from, to)) return;
+  out.fixed(before);
+  out.fixed(jsonText(bytes.toString("utf8", from, to)));
+};
+
+const put = (out: Out, value: unknown): void => out.fixed(json(JSON.stringify(value)));
+const double = (out: Out, value: number): void => {
+  if (Number.isFinite(value)) out.fixed(json(Object.is(value, -0) ? "-0.0" : String(value)));
+  else put(out, { $numberDouble: Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity" });
+};
+const long = (out: Out, value: bigint): void => {
+  const safe = value <= BigInt(Number.MAX_SAFE_INTEGER) && value >= -BigInt(Number.MAX_SAFE_INTEGER);
+  if (safe) out.fixed(json(String(value)));
+  else put(out, { $numberLong: String(value) });
+};
+/** The years that a date is written out in. */
+const lastDay = 253_402_300_799_999n;
+const date = (out: Out, value: bigint): void =>
+  put(out, {
+    $date: value >= 0n && value <= lastDay ? new Date(Number(value)).toISOString() : { $numberLong: String(value) },
+  });
+
+/** A string's value, under a name that says what it is. */
+const named = (out: Out, name: string, bytes: Buffer, at: number, end: number): void => {
+  sayText(out, json(`{${JSON.stringify(name)}:`), bytes, at + 4, end - 1);
+  out.fixed(marks.close);
+};
+
+const binary = (out: Out, bytes: Buffer, at: number, end: number): void => {
+  const subType = (bytes[at + 4] ?? 0).toString(16).padStart(2, "0");
+  put(out, { $binary: { base64: bytes.toString("base64", at + 5, end), subType } });
+};
+const regex = (out: Out, bytes: Buffer, at: number, end: number): void => {
+  const middle = zeroAt(bytes, at, end);
+  sayText(out, json('{"$regularExpression":{"pattern":'), bytes, at, middle);
+  sayText(out, json(',"options":'), bytes, middle + 1, end - 1);
+  out.fixed(json("}}"));
+};
+const scoped = (out: Out, bytes: Buffer, at: number): void => {
+  const scope = at + 8 + bytes.readInt32LE(at + 4);
+  sayText(out, json('{"$code":'), bytes, at + 8, scope - 1);
+  out.fixed(json(',"$scope":'));
+  sayDocument(out, bytes, scope);
+  out.fixed(marks.close);
+};
+
+type Say = (out: Out, bytes: Buffer, at: number, end: number) => void;
+const says: Readonly<Record<number, Say>> = {
+  [types.double]: (out, bytes, at) => double(out, bytes.readDoubleLE(at)),
+  [types.string]: (out, bytes, at, end) => sayText(out, nothing, bytes, at + 4, end - 1),
+  [types.document]: (out, bytes, at) => sayDocument(out, bytes, at),
+  [types.array]: (out, bytes, at) => sayArray(out, bytes, at),
+  [types.binary]: binary,
+  [types.undefined]: (out) => put(out, { $undefined: true }),
+  [types.objectId]: (out, bytes, at, end) => put(out, { $oid: bytes.toString("hex", at, end) }),
+  [types.boolean]: (out, bytes, at) => out.fixed(bytes[at] === 1 ? marks.true : marks.false),
+  [types.date]: (out, bytes, at) => date(out, bytes.readBigInt64LE(at)),
+  [types.null]: (out) => out.fixed(marks.null),
+  [types.regex]: regex,
+  [types.pointer]: (out, bytes, at, end) => {
+    const to = end - 12;
+    put(out, {
+      $dbPointer: { $ref: bytes.toString("utf8", at + 4, to - 1), $id: { $oid: bytes.toString("hex", to, end) } },
+    });
+  },
+  [types.code]: (out, bytes, at, end) => named(out, "$code", bytes, at, end),
+  [types.symbol]: (out, bytes, at, end) => named(out, "$symbol", bytes, at, end),
+  [types.scoped]: scoped,
+  [types.int]: (out, bytes, at) => out.fixed(json(String(bytes.readInt32LE(at)))),
+  [types.timestamp]: (out, bytes, at) =>
+    put(out, { $timestamp: { t: bytes.readUInt32LE(at + 4), i: bytes.readUInt32LE(at) } }),
+  [types.long]: (out, bytes, at) => long(out, bytes.readBigInt64LE(at)),
+  [types.decimal]: (out, bytes, at, end) =>
+    put(out, { $numberDecimal: new Decimal128(bytes.subarray(at, end)).toString() }),
+  [types.max]: (out) => put(out, { $maxKey: 1 }),
+  [types.min]: (out) => put(out, { $minKey: 1 }),
+};
+
+const sayArray = (out: Out, bytes: Buffer, from: number): void => {
+  const last = from + bytes.readInt32LE(from) - 1;
+  out.fixed(marks.openArray);
+  for (let at = from + 4; at < last; ) {
+    if (at > from + 4) out.fixed(marks.comma);
+    const type = bytes[at] ?? 0;
+    const value = zeroAt(bytes, at + 1, last) + 1;
+    const end = checkedEnd(bytes, type, value);
+    says[type]?.(out, bytes, value, end);
+    at = end;
+  }
+  out.fixed(marks.closeArray);
+};
+
+/** A checked document that begins at `from`; of the keys in `secrets`, at its top, only that they are there. */
+export const sayDocument = (out: Out, bytes: Buffer, from: number, secrets?: ReadonlySet<string>): void => {
+  const last = from + bytes.readInt32LE(from) - 1;
+  out.fixed(marks.open);
+  for (let at = from + 4; at < last; ) {
+    const type = bytes[at] ?? 0;
+    const keyEnd = zeroAt(bytes, at + 1, last);
+    const end = checkedEnd(bytes, type, keyEnd + 1);
+    sayText(out, at > from + 4 ? marks.comma : nothing, bytes, at + 1, keyEnd);
+    out.fixed(marks.colon);
+    if (secrets?.has(bytes.toString("utf8", at + 1, keyEnd))) out.fixed(marks.redacted);
+    else says[type]?.(out, bytes, keyEnd + 1, end);
+    at = end;
+  }
+  out.fixed(marks.close);
+};
