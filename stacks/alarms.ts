@@ -38,9 +38,11 @@ const ours = (metricName: MetricName | keyof typeof further, stat = "Sum"): Seri
   stat,
 });
 
-/** The share in percent, of at least so many. */
-const share = (good: string, all: string, least: number): string =>
-  `IF(${all} >= ${least}, 100 * ${good} / (${all}), 100)`;
+/** Sums of several series: where one of them is silent CloudWatch knows no outcome, though nothing told is none. */
+const sum = (...series: readonly string[]): string => series.map((one) => `FILL(${one}, 0)`).join(" + ");
+/** The share in percent of the first among them all, of at least so many. */
+const share = (least: number, ...[good, ...others]: readonly [string, ...string[]]): string =>
+  `IF(${sum(good, ...others)} >= ${least}, 100 * ${sum(good)} / (${sum(good, ...others)}), 100)`;
 
 const alarmsOf = (
   ground: Ground,
@@ -66,7 +68,7 @@ const alarmsOf = (
     "login-success": {
       says: "less than half of the logins at the API succeed",
       of: { good: ours("LoginSucceeded"), bad: ours("LoginFailed") },
-      expression: share("good", "good + bad", 20),
+      expression: share(20, "good", "bad"),
       below: 50,
       minutes: 15,
     },
@@ -78,7 +80,7 @@ const alarmsOf = (
         unbegun: ours("SessionNotBegun"),
         unreached: ours("DatabaseNotReached"),
       },
-      expression: share("good", "good + refused + unbegun + unreached", 20),
+      expression: share(20, "good", "refused", "unbegun", "unreached"),
       below: 50,
       minutes: 15,
     },
@@ -106,7 +108,7 @@ const alarmsOf = (
     "audit-failing": {
       says: "a proxy can't write its audit, or can't ship it",
       of: { written: ours("AuditNotWritten"), shipped: ours("AuditNotShipped") },
-      expression: "FILL(written, 0) + FILL(shipped, 0)",
+      expression: sum("written", "shipped"),
       above: 0,
       minutes: 5,
     },
@@ -148,7 +150,7 @@ const alarmsOf = (
         reads: { namespace: "AWS/DynamoDB", metricName: "ReadThrottleEvents", dimensions: table, stat: "Sum" },
         writes: { namespace: "AWS/DynamoDB", metricName: "WriteThrottleEvents", dimensions: table, stat: "Sum" },
       },
-      expression: "FILL(reads, 0) + FILL(writes, 0)",
+      expression: sum("reads", "writes"),
       above: 0,
       minutes: 5,
       times: 2,
@@ -159,7 +161,7 @@ const alarmsOf = (
         errors: { namespace: "AWS/ApiGateway", metricName: "5xx", dimensions: api, stat: "Sum" },
         all: { namespace: "AWS/ApiGateway", metricName: "Count", dimensions: api, stat: "Sum" },
       },
-      expression: "IF(all >= 20, 100 * errors / all, 0)",
+      expression: `IF(all >= 20, 100 * ${sum("errors")} / all, 0)`,
       above: 5,
       minutes: 5,
       times: 2,

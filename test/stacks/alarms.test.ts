@@ -1,6 +1,7 @@
 // The alarms: that each watches something that is really told, reaches somebody, and is explained to whoever it wakes.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { root } from "./bundle.ts";
 import { all, chosen, functionsOf, names, one, only, stageOf } from "./graph.ts";
@@ -116,6 +117,29 @@ describe.each(names)("%s", (name) => {
       const known = queries.flatMap(({ id, metric }) => (metric ? [id] : []));
       expect((expression.match(/\b[a-z]\w*/g) ?? []).filter((word) => !known.includes(word))).toEqual([]);
     }
+  });
+
+  it.each([
+    ["login-success", { bad: 30 }, { good: 30 }],
+    ["session-success", { unreached: 30 }, { good: 30, refused: 5 }],
+    ["audit-failing", { shipped: 1 }, { shipped: 0 }],
+    ["table-throttled", { writes: 1 }, {}],
+    ["api-errors", { all: 40, errors: 40 }, { all: 40 }],
+  ])("raises %s although series are silent, and only when it should", (alarmed, ill, well) => {
+    const alarm = alarmsOf(name).find((one) => short(name, one) === alarmed) ?? {};
+    const queries = queriesOf(alarm);
+    const ids = queries.flatMap(({ id, metric }) => (metric ? [id] : []));
+    const expression = queries.find((query) => query.expression !== undefined)?.expression ?? "";
+    const raised = (told: Readonly<Record<string, number>>): boolean => {
+      // what has no value at that time makes whatever is reckoned from it have none: NaN, as here
+      const silent = Object.fromEntries(ids.map((id) => [id, Number.NaN]));
+      const FILL = (value: number, otherwise: number) => (Number.isNaN(value) ? otherwise : value);
+      const IF = (is: boolean, then: number, otherwise: number) => (is ? then : otherwise);
+      const outcome = Number(runInNewContext(expression, { FILL, IF, ...silent, ...told }));
+      const threshold = Number(alarm["threshold"]);
+      return alarm["comparisonOperator"] === "LessThanThreshold" ? outcome < threshold : outcome > threshold;
+    };
+    expect([raised(ill), raised(well)]).toEqual([true, false]);
   });
 
   it("reads for each metric a line that is written, and a member that it has", () => {
