@@ -121,7 +121,7 @@ describe("db connect", () => {
       const { status, stderr } = await world.run(["db", "connect", "orders"], { env: { PATH } });
       expect(status).toBe(1);
       expect(stderr).toBe(
-        "error: psql is not on PATH\nhint: install it, or use a client of your own: sally proxy db orders\n",
+        "error: psql is not on PATH\nhint: install it (apt install postgresql-client, brew install libpq), or use a client of your own: sally proxy db orders\n",
       );
     }
   });

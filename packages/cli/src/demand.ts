@@ -21,6 +21,13 @@ export const noteDemands = (context: Context, protocol: ProtocolName, database: 
   note(context, `hint: use the tunnel, which clears it for the program it starts: sally db connect ${database}`);
 };
 
+/** How to get the protocol's own program, where it is not there. */
+export const howToInstall = {
+  postgres: "install it (apt install postgresql-client, brew install libpq)",
+  mysql: "install one (apt install mariadb-client, brew install mariadb)",
+  mongodb: "install it (npm install --global mongosh, brew install mongosh)",
+} as const satisfies Record<ProtocolName, string>;
+
 /** What the help of the commands says that lead to a client program. */
 export const pluginHelp = `
 MariaDB's clients load caching_sha2_password and mysql_clear_password from plugin files. Where one says that it

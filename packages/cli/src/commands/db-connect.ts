@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { findProgram, nameProgram, runProgram } from "../child.ts";
 import { programEnvironment, programWords } from "../connection.ts";
 import type { Context } from "../context.ts";
-import { pluginHelp } from "../demand.ts";
+import { howToInstall, pluginHelp } from "../demand.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { keepPass } from "../pass.ts";
 import { reportFailure } from "../terminal.ts";
@@ -17,7 +17,7 @@ const act = async (context: Context, database: string, options: WishOptions): Pr
   const program = findProgram(programs, context.env);
   if (program === undefined)
     throw new Failure("not_found", `${programs.join(" or ")} is not on PATH`, {
-      hint: `install it, or use a client of your own: sally proxy db ${database}`,
+      hint: `${howToInstall[keeper.answer.protocol]}, or use a client of your own: sally proxy db ${database}`,
     });
   const tunnel = await openTunnel(keeper, 0, (failure) => reportFailure(context, failure));
   try {
