@@ -9,8 +9,9 @@ import { partSize } from "@sallyport/core/audit";
 import { openAccount } from "@sallyport/local/account";
 import { openEndpoint } from "@sallyport/local/endpoint";
 import { openS3 } from "@sallyport/local/services/s3";
+import { openSpool } from "@sallyport/proxy/audit";
 import type { Log } from "@sallyport/proxy/log";
-import { openVolumeSink, type VolumeOptions } from "@sallyport/proxy/volume";
+import { openVolume, openVolumeSink, type VolumeOptions } from "@sallyport/proxy/volume";
 import { frames } from "@sallyport/wire/postgres/frame";
 import { fromClient } from "@sallyport/wire/postgres/message";
 import { observeClient } from "@sallyport/wire/postgres/statement";
@@ -219,6 +220,98 @@ it("S-42 what a killed process left on its volume is shipped by the next, but fo
   expect(chainOf(await lines(), "a")).toMatchObject({ seq: 10, head: first.sink.head("a")?.head });
   expect(s3.objects(bucket)[0]?.key).toContain(second.userId);
   expect(await readdir(left)).toEqual([]);
+});
+
+/** A volume whose segments end up in a list, and writes of it that fail half way: the system takes a thousand runs in a call. */
+const openLines = async (over: Partial<VolumeOptions> = {}) => {
+  const folder = await mkdtemp(join(tmpdir(), "sallyport-volume-"));
+  closing.push(() => rm(folder, { recursive: true, force: true }));
+  const kept: string[] = [];
+  const logged: string[] = [];
+  const say = (text: string) => void logged.push(text);
+  const lines = await openVolume({
+    ...{ folder, proxy: "prx_1", clock: { now: Date.now }, log: { info: say, warn: say, error: say } },
+    ...{ volumeBytes: 1_000_000, shipEveryMs: 20, retryMs: [1, 5] as const, closeMs: 50 },
+    segments: { put: async (_name, bytes) => void kept.push(Buffer.from(bytes).toString()) },
+    ...over,
+  });
+  closing.push(() => lines.close());
+  const runs = (text: string, count = 1) => Array.from({ length: count }, () => Buffer.from(text));
+  const broken = (text: string) => [...runs(text, 1_000), "no bytes" as unknown as Uint8Array];
+  return { lines, kept, logged, folder, runs, broken };
+};
+
+it("S-42 a segment holds nothing of a write that failed half way and is done again in the next", async () => {
+  const { lines, kept, runs, broken } = await openLines({ shipEveryMs: 60_000 });
+  await lines.write(runs("a\n"));
+  await expect(lines.write(broken("b\n"))).rejects.toThrow();
+  await lines.sync();
+  expect(kept).toEqual(["a\n"]);
+  await lines.write(runs("b\n", 1_000));
+  await lines.sync();
+  expect(kept.join("")).toBe(`a\n${"b\n".repeat(1_000)}`);
+});
+
+it("S-42 ships in its time although the first write of a segment failed", async () => {
+  const { lines, kept, runs, broken } = await openLines();
+  await expect(lines.write(broken("b\n"))).rejects.toThrow();
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  await lines.write(runs("b\n"));
+  await vi.waitFor(() => expect(kept).toEqual(["b\n"]), 5_000);
+});
+
+it("S-42 a segment that is gone or can't be read is told of, and holds up no other", async () => {
+  let down = true;
+  const kept: string[] = [];
+  const put = async (_name: string, bytes: Uint8Array): Promise<void> => {
+    if (down) throw new Error("down");
+    kept.push(Buffer.from(bytes).toString());
+  };
+  const { lines, logged, folder, runs } = await openLines({ shipEveryMs: 60_000, segments: { put } });
+  for (const text of ["a\n", "b\n", "c\n"]) {
+    await lines.write(runs(text));
+    await expect(lines.sync()).rejects.toMatchObject({ code: "audit_full" });
+  }
+  const [gone = "", unread = ""] = (await readdir(folder)).sort();
+  await rm(join(folder, gone));
+  await rm(join(folder, unread));
+  await mkdir(join(folder, unread));
+  down = false;
+  await vi.waitFor(() => expect(kept).toEqual(["c\n"]), 5_000);
+  expect(logged).toContain("audit is gone from the volume");
+  // what is there but can't be read is waited for
+  await expect(lines.sync()).rejects.toMatchObject({ code: "audit_full" });
+  await rm(join(folder, unread), { recursive: true });
+  await writeFile(join(folder, unread), "b\n");
+  await vi.waitFor(() => expect(kept).toEqual(["c\n", "b\n"]), 5_000);
+  await lines.sync();
+});
+
+it("S-42 closing waits for no put longer than it may, and tells those who wait for it", async () => {
+  const never = new Promise<void>(() => {});
+  const { lines } = await openLines({ segments: { put: () => never } });
+  const sink = openSpool(lines, { bytes: 100_000 });
+  sink.append("a", 1, makeStatement());
+  const durable = expect(sink.settled("durable")).rejects.toMatchObject({ code: "audit_full" });
+  await sink.close();
+  await durable;
+});
+
+it("S-42 what piled up while the disk stood still goes into segments of their usual size", async () => {
+  const { lines, kept } = await openLines({ segmentBytes: 20_000, shipEveryMs: 60_000 });
+  let stands = true;
+  const write: typeof lines.write = async (runs) => {
+    if (stands) throw new Error("the disk stands still");
+    await lines.write(runs);
+  };
+  const sink = openSpool({ ...lines, write }, { bytes: 900_000, batch: 10_000 });
+  for (let at = 0; at < 2_000; at++) sink.append(`ses_${at % 50}`, at, makeStatement({ text: "x".repeat(100) }));
+  await expect(sink.settled("spooled")).rejects.toMatchObject({ code: "audit_full" });
+  stands = false;
+  await vi.waitFor(() => sink.settled("spooled"), 5_000);
+  await sink.settled("durable");
+  expect(Math.max(...kept.map((segment) => segment.length))).toBeLessThan(60_000);
+  expect(kept.join("").split("\n")).toHaveLength(2_001);
 });
 
 it("S-42 a proxy that goes away ships what it has, and says what it could not", async () => {

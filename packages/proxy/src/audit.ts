@@ -52,12 +52,17 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
 
   const failed = (cause: unknown): Failure => new Failure("audit_full", "the audit can't be written", { cause });
 
+  /** In batches, however much a disk that stood still has let pile up. */
   const writeStuck = async (): Promise<void> => {
-    if (stuck.length === 0) return;
-    await lines.write(stuck);
-    held -= stuck.reduce((sum, { length }) => sum + length, 0);
-    strands.giveBack(stuck);
-    stuck = [];
+    while (stuck.length > 0) {
+      let [count, size] = [0, 0];
+      for (; count < stuck.length && size < batch; count++) size += stuck[count]?.length ?? 0;
+      const some = stuck.slice(0, count);
+      await lines.write(some);
+      held -= size;
+      strands.giveBack(some);
+      stuck = stuck.slice(count);
+    }
   };
   /** What is there now; what comes meanwhile is the next run's, so that nobody waits for ever. */
   const writeAll = async (): Promise<void> => {
@@ -149,11 +154,12 @@ export const openSpool = (lines: Lines, options: SpoolOptions): AuditSink => {
       closed = true;
       await running;
       await run();
-      await syncing;
       clearTimeout(timer);
+      // it waits for no put any more than it must; whoever waits for one is told
+      await lines.close();
+      await syncing;
       for (const grade of ["spooled", "durable"] as const)
         for (const waiter of waiting[grade]) waiter.reject(new Failure("audit_full", "the audit was closed"));
-      await lines.close();
     },
   };
 };

@@ -48,14 +48,18 @@ const openFolder = ({ folder, proxy, clock }: FolderOptions): Lines => {
     // a clock set back may bring an earlier file of ours again: go on at its end
     return { name, handle, end: (await handle.stat()).size };
   };
+  const closeCurrent = async (): Promise<void> => {
+    if (!current) return;
+    // what a failed write left behind the end is written again, elsewhere
+    await current.handle.truncate(current.end);
+    await current.handle.datasync();
+    await current.handle.close();
+    current = undefined;
+  };
   const fileNow = async (): Promise<{ name: string; handle: FileHandle; end: number }> => {
     const name = fileName(proxy, clock.now());
     if (current?.name === name) return current;
-    if (current) {
-      await current.handle.datasync();
-      await current.handle.close();
-      current = undefined;
-    }
+    await closeCurrent();
     current = await openCurrent(name);
     return current;
   };
@@ -68,11 +72,7 @@ const openFolder = ({ folder, proxy, clock }: FolderOptions): Lines => {
     sync: async () => {
       await current?.handle.datasync();
     },
-    close: async () => {
-      await current?.handle.datasync();
-      await current?.handle.close();
-      current = undefined;
-    },
+    close: closeCurrent,
   };
 };
 

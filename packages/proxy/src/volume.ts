@@ -2,7 +2,7 @@
 // or 5 MiB the file is closed and shipped as one segment of many sessions, and deleted when it is kept. While segments can't be
 // shipped they stay; what an earlier process left on the same volume is shipped first.
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, readFile, truncate, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, rm, truncate, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "@sallyport/core/failure";
@@ -34,8 +34,12 @@ interface Segment {
   readonly name: string;
   readonly size: number;
 }
+interface Queued extends Segment {
+  /** Counts up as segments come. */
+  readonly number: number;
+}
 interface Waiter {
-  /** Resolved once so many segments are shipped. */
+  /** Resolved once every segment up to this number is shipped. */
   readonly upTo: number;
   resolve(): void;
   reject(failure: Failure): void;
@@ -69,41 +73,60 @@ const leftovers = async (folder: string): Promise<readonly Segment[]> => {
 /** Ships segments in their order, one at a time, for as long as it takes. */
 const openShipping = (options: VolumeOptions, left: readonly Segment[]) => {
   const { folder, segments, log, retryMs: [first, longest] = [250, 10_000], wait = sleepUnless } = options;
-  const queue = [...left];
+  const queue: Queued[] = left.map((segment, number) => ({ ...segment, number }));
   let used = left.reduce((sum, { size }) => sum + size, 0);
-  let [shipped, queued] = [0, left.length];
+  let count = left.length;
   let waiters: Waiter[] = [];
   let wake = new AbortController();
   let running: Promise<void> | undefined;
   let failing = false;
   let stopped = false;
 
-  const shipOne = async ({ name, size }: Segment): Promise<void> => {
-    const path = join(folder, `${name}${suffix}`);
-    await segments.put(name, await readFile(path));
-    await unlink(path);
-    used -= size;
-    shipped += 1;
-    if (failing) log.info("the audit is shipped again", { waiting: queue.length - 1, bytes: used });
+  const rejectAll = (cause?: unknown): void => {
+    const failure = new Failure("audit_full", "the audit can't be made durable", { cause });
+    for (const waiter of waiters) waiter.reject(failure);
+    waiters = [];
+  };
+  /** A segment that can't be read holds up no other; one that is gone is told of, and waited for no more. */
+  const read = async (segment: Queued, path: string): Promise<Buffer> => {
+    try {
+      return await readFile(path);
+    } catch (thrown) {
+      queue.splice(queue.indexOf(segment), 1);
+      if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") queue.push(segment);
+      else {
+        used -= segment.size;
+        log.error("audit is gone from the volume", { segment: segment.name, bytes: segment.size });
+      }
+      throw thrown;
+    }
+  };
+  const shipOne = async (segment: Queued): Promise<void> => {
+    const path = join(folder, `${segment.name}${suffix}`);
+    await segments.put(segment.name, await read(segment, path));
+    // it is where it belongs; a file that stays is shipped once more by the next process, to no harm
+    await rm(path, { force: true }).catch((thrown: unknown) => log.warn("a segment stays", describeError(thrown)));
+    queue.splice(queue.indexOf(segment), 1);
+    used -= segment.size;
+    if (failing) log.info("the audit is shipped again", { waiting: queue.length, bytes: used });
     failing = false;
   };
+  const isShipped = (upTo: number): boolean => queue.every(({ number }) => number > upTo);
   const ship = async (): Promise<void> => {
     let pause = first;
     for (let next = queue[0]; next && !stopped; next = queue[0])
       try {
         await shipOne(next);
-        queue.shift();
         pause = first;
-        for (const waiter of waiters) if (waiter.upTo <= shipped) waiter.resolve();
-        waiters = waiters.filter(({ upTo }) => upTo > shipped);
+        for (const waiter of waiters) if (isShipped(waiter.upTo)) waiter.resolve();
+        waiters = waiters.filter(({ upTo }) => !isShipped(upTo));
       } catch (cause) {
         if (!failing)
           log.error("the audit can't be shipped", { ...describeError(cause), waiting: queue.length, bytes: used });
         failing = true;
-        const failure = new Failure("audit_full", "the audit can't be made durable", { cause });
-        for (const waiter of waiters) waiter.reject(failure);
-        waiters = [];
+        rejectAll(cause);
         wake = new AbortController();
+        if (stopped) break;
         await wait(pause, wake.signal);
         pause = Math.min(longest, 2 * pause);
       }
@@ -116,27 +139,28 @@ const openShipping = (options: VolumeOptions, left: readonly Segment[]) => {
 
   return {
     add: (segment: Segment): void => {
-      queue.push(segment);
+      queue.push({ ...segment, number: count++ });
       used += segment.size;
-      queued += 1;
       start();
     },
     /** Everything added up to now. */
     settled: (): Promise<void> =>
       new Promise((resolve, reject) => {
-        if (shipped >= queued) {
+        if (queue.length === 0) {
           resolve();
           return;
         }
-        waiters.push({ upTo: queued, resolve, reject });
+        waiters.push({ upTo: count - 1, resolve, reject });
         // whoever waits does not wait for the pause
         wake.abort();
-        start();
+        if (stopped) rejectAll();
+        else start();
       }),
     idle: async (): Promise<void> => running,
     stop: (): void => {
       stopped = true;
       wake.abort();
+      rejectAll();
     },
     used: () => used,
     count: () => queue.length,
@@ -167,22 +191,32 @@ export const openVolume = async (options: VolumeOptions): Promise<Lines> => {
     const at = new Date(clock.now()).toISOString().replaceAll(":", "-");
     const name = `${at}_${proxy}_${String(++count).padStart(6, "0")}`;
     const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY;
-    const file = { name, handle: await open(join(folder, `${name}${suffix}`), flags, 0o600), end: 0 };
-    timer = setTimeout(() => void inTurn(close), shipEveryMs);
-    return file;
+    return { name, handle: await open(join(folder, `${name}${suffix}`), flags, 0o600), end: 0 };
+  };
+  const closeLater = (): void => {
+    timer ??= setTimeout(() => {
+      inTurn(close).catch((thrown: unknown) => {
+        log.warn("a segment can't be closed", describeError(thrown));
+        closeLater();
+      });
+    }, shipEveryMs);
   };
   const close = async (): Promise<void> => {
     clearTimeout(timer);
+    timer = undefined;
     if (!current || current.end === 0) return;
     const { name, handle, end } = current;
+    // what a failed write left behind the end is written again, into the next
+    await handle.truncate(end);
     current = undefined;
-    await handle.close();
     shipping.add({ name, size: end });
+    await handle.close();
   };
   const write = async (runs: readonly Uint8Array[]): Promise<void> => {
     current ??= await openFile();
     // at a given place, so that a write tried again overwrites what a failed one left
     current.end += await writeRuns(current.handle, runs, current.end);
+    closeLater();
     if (current.end >= segmentBytes) await close();
   };
   const used = (): number => shipping.used() + (current?.end ?? 0);
@@ -201,7 +235,9 @@ export const openVolume = async (options: VolumeOptions): Promise<Lines> => {
       return oldest === undefined ? undefined : timeOf(oldest);
     },
     close: async () => {
-      await inTurn(close);
+      await inTurn(close).catch((thrown: unknown) =>
+        log.error("the last segment can't be closed", describeError(thrown)),
+      );
       const late = new AbortController();
       const timeUp = sleepUnless(closeMs, late.signal);
       await Promise.race([shipping.settled().catch(() => shipping.idle()), timeUp]);
