@@ -24,7 +24,11 @@ const deny = (Sid: string, Action: readonly string[], where: object): object => 
 const unless = (...roles: readonly string[]) => ({ Condition: { ArnNotEquals: { "aws:PrincipalArn": roles } } });
 const inTheClear = { Condition: { Bool: { "aws:SecureTransport": "false" } } };
 
+// aliases need their key's leave too
 const administration = [
+  "CreateAlias",
+  "UpdateAlias",
+  "DeleteAlias",
   "DescribeKey",
   "GetKeyPolicy",
   "GetKeyRotationStatus",
@@ -43,13 +47,8 @@ const administration = [
   "Verify",
 ].map((action) => `kms:${action}`);
 
-/** The account administers the key by its own policies; signing is given to one role here and to nobody by any policy elsewhere. */
-const keyPolicy = (
-  name: string,
-  key: aws.kms.Key,
-  signer: $util.Output<string> | undefined,
-  actions: readonly string[],
-): void => {
+/** The account administers the key by its own policies; signing digests is given to one role here and to nobody by any policy elsewhere. */
+const keyPolicy = (name: string, key: aws.kms.Key, signer: $util.Output<string> | undefined): void => {
   const policy = $util.all([place(), signer ?? ""]).apply(([{ partition, account }, role]) =>
     document([
       {
@@ -66,8 +65,10 @@ const keyPolicy = (
               Sid: "Sign",
               Effect: "Allow",
               Principal: { AWS: role },
-              Action: actions,
+              Action: ["kms:Sign"],
               Resource: "*",
+              // a key's own policy allows by itself: it must say no more than the role's
+              Condition: { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
             },
           ]),
     ]),
@@ -158,8 +159,8 @@ const lettersPolicy = ({ letters }: Ground): void => {
 };
 
 export const policies = (ground: Ground, roles: Roles, certificateMade: readonly $util.Resource[]): void => {
-  keyPolicy("RootKeyPolicy", ground.keys.root, roles.certify, ["kms:Sign", "kms:GetPublicKey"]);
-  keyPolicy("AuditKeyPolicy", ground.keys.audit, roles.proxy, ["kms:Sign"]);
+  keyPolicy("RootKeyPolicy", ground.keys.root, roles.certify);
+  keyPolicy("AuditKeyPolicy", ground.keys.audit, roles.proxy);
   tablePolicy(ground, roles);
   certificatePolicy(roles, certificateMade);
   auditPolicy(ground, roles);

@@ -43,7 +43,11 @@ const number = (name: string, least: number, most: number, otherwise: number): n
 };
 
 const subnet = /^subnet-[0-9a-f]+$/;
-const cidr = /^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/;
+const octet = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const cidr = new RegExp(`^(${octet}\\.){3}${octet}/(3[0-2]|[12]?\\d)$`);
+/** Of a /20 the third number is a multiple of 16. */
+const twenty = new RegExp(`^(${octet}\\.){2}(0|16|32|48|64|80|96|112|128|144|160|176|192|208|224|240)\\.0/20$`);
+const hostName = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** Who may knock, where nothing is said: a public balancer is open to the world, an internal one to private addresses. */
 const anyone = ["0.0.0.0/0"];
 const privateRanges = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
@@ -94,11 +98,11 @@ export const readSettings = (production: boolean) => {
     /** From where the balancer takes connections. */
     allow: allow.length > 0 ? allow : open ? anyone : privateRanges,
     /** The network's addresses, a /20: `open` and `private` cut subnets of 256 from it. */
-    cidr: text("CIDR", /^(\d{1,3}\.){2}\d{1,3}\.0\/20$/) ?? "10.86.0.0/20",
+    cidr: text("CIDR", twenty) ?? "10.86.0.0/20",
     /** With it a `private` network reaches AWS through this gateway rather than through endpoints of its own. */
     transitGateway: text("TRANSIT_GATEWAY", /^tgw-[0-9a-f]+$/),
     /** The name people reach the proxies by, when it is not the balancer's own. */
-    host: text("HOST", /^[a-z0-9.-]{4,253}$/),
+    host: text("HOST", hostName),
     /** The certificate is one's own: certify is not deployed. */
     own: ownCertificate(),
     tasks: tasks(production),

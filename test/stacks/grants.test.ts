@@ -232,16 +232,19 @@ describe.each(names)("%s", (name) => {
 
   it("S-44 signs with a key by one role each: KMS refuses everybody else", () => {
     const signers = [
-      ["RootKeyPolicy", ["kms:Sign", "kms:GetPublicKey"], name === chosen.name ? [] : ["CertifyRole"]],
-      ["AuditKeyPolicy", ["kms:Sign"], ["ProxyTaskRole"]],
+      ["RootKeyPolicy", name === chosen.name ? [] : ["CertifyRole"]],
+      ["AuditKeyPolicy", ["ProxyTaskRole"]],
     ] as const;
-    for (const [policy, actions, roles] of signers) {
+    const digests = { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } };
+    for (const [policy, roles] of signers) {
       const [administer, ...sign] = rules(one(name, "aws:kms/keyPolicy:KeyPolicy", policy)["policy"]);
       expect(administer).toMatchObject({ Effect: "Allow", Principal: { AWS: `arn:aws:iam::${account}:root` } });
       expect(administer?.Action.filter((action) => /\*|:Sign$|Grant$|Decrypt/.test(action))).toEqual([]);
-      expect(sign.map(({ Action, Principal }) => [Action, Principal])).toEqual(
-        roles.map((role) => [actions, { AWS: `arn:aws:iam::${account}:role/${role}` }]),
+      expect(sign.map(({ Action, Principal, Condition }) => [Action, Principal, Condition])).toEqual(
+        roles.map((role) => [["kms:Sign"], { AWS: `arn:aws:iam::${account}:role/${role}` }, digests]),
       );
+      // whoever removes the deployment removes the keys' names, for which KMS asks the key as well
+      expect(administer?.Action).toEqual(expect.arrayContaining(["kms:DeleteAlias", "kms:ScheduleKeyDeletion"]));
     }
     for (const { inputs } of all(name, "aws:kms/key:Key"))
       expect(inputs).toMatchObject({ customerMasterKeySpec: "ECC_NIST_P256", keyUsage: "SIGN_VERIFY" });

@@ -32,6 +32,15 @@ it("needs nothing said: an open network, an issued certificate, a small service"
   expect(readSettings(true)).toMatchObject({ tasks: { least: 2, most: 10 }, auditDays: 365 });
 });
 
+it("takes the addresses and the name of one's own", () => {
+  choose({ CIDR: "172.20.240.0/20", ALLOW: "203.0.113.7/32, 0.0.0.0/0", HOST: "db-1.eu.example.com" });
+  expect(readSettings(true)).toMatchObject({
+    cidr: "172.20.240.0/20",
+    allow: ["203.0.113.7/32", "0.0.0.0/0"],
+    host: "db-1.eu.example.com",
+  });
+});
+
 it("lets private addresses in where the balancer is internal, and anybody where it is public", () => {
   choose({ NETWORK: "private" });
   expect(readSettings(true).allow).toEqual(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]);
@@ -46,7 +55,13 @@ describe("refuses", () => {
     ["TASK_SUBNETS", { ...bring, TASK_SUBNETS: "subnet-1" }],
     ["TASK_SUBNETS", { ...bring, TASK_SUBNETS: "subnet-1,$(id)" }],
     ["ALLOW", { ALLOW: "10.0.0.0/8, everybody" }],
+    ["ALLOW", { ALLOW: "10.0.0.300/8" }],
+    ["ALLOW", { ALLOW: "10.0.0.0/33" }],
     ["CIDR", { CIDR: "10.0.0.0/16" }],
+    ["CIDR", { CIDR: "10.86.15.0/20" }],
+    ["CIDR", { CIDR: "10.300.0.0/20" }],
+    ["HOST", { HOST: "db.example.com." }],
+    ["HOST", { HOST: "10.1.2.3" }],
     ["HOST", { HOST: "DB.example.com; true" }],
     ["PINS", { CERTIFICATE: "own" }],
     ["PINS", { CERTIFICATE: "own", PINS: "sha256/short" }],
