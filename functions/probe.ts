@@ -3,10 +3,11 @@
 import { lookup } from "node:dns/promises";
 import type { Duplex } from "node:stream";
 import { type Dialled, openUpstream } from "@sallyport/aws/dial";
-import { isRdsHost } from "@sallyport/aws/host";
+import { isHostOf } from "@sallyport/aws/host";
 import { loadRoots, type Roots } from "@sallyport/aws/roots";
 import { grantProbe } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
+import { kinds } from "@sallyport/core/database";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { type Probed, type ProbedNode, Probing } from "@sallyport/core/probe";
 import { secret } from "@sallyport/core/secret";
@@ -26,6 +27,7 @@ export interface ProbeParts {
 }
 
 type Event = ReturnType<typeof Probing.parse>;
+const services = [...new Set(Object.values(kinds).map(({ service }) => service))];
 /** More addresses than any endpoint has. */
 const mostNodes = 16;
 const patience = 8_000;
@@ -34,9 +36,11 @@ const lookUp = async (host: string): Promise<readonly string[]> =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
 /** @throws Failure `invalid` for an endpoint that AWS gives to nobody (S-35) */
-const requireRds = ({ endpoint, partition, region }: Event): void => {
-  const odd = [endpoint.host, endpoint.verifyName].find((host) => !isRdsHost(host, { partition, region }));
-  if (odd !== undefined) throw new Failure("invalid", `${odd} is not an address of RDS in ${region}`);
+const requireAws = ({ endpoint, partition, region }: Event): void => {
+  const odd = [endpoint.host, endpoint.verifyName].find(
+    (host) => !services.some((service) => isHostOf(service, host, { partition, region })),
+  );
+  if (odd !== undefined) throw new Failure("invalid", `${odd} is not an address of an AWS database in ${region}`);
 };
 
 /** Thrown where the way is long enough: TLS is there and nobody is to log in. */
@@ -101,7 +105,7 @@ const probeOne = async (event: Event, parts: ProbeParts, address: string, known:
 };
 
 const probe = async (event: Event, parts: ProbeParts): Promise<Probed> => {
-  requireRds(event);
+  requireAws(event);
   const { host } = event.endpoint;
   const found = await (parts.resolve ?? lookUp)(host).catch(() => []);
   const nodes = [...new Set(found)].slice(0, mostNodes);

@@ -1,17 +1,19 @@
 import { hopsOf, openAssumedRoles, sessionName } from "@sallyport/aws/assume";
 import { Failure } from "@sallyport/core/failure";
 import { openAccount } from "@sallyport/local/account";
-import { openSts } from "@sallyport/local/services/sts";
+import { openSts, type Sts } from "@sallyport/local/services/sts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Laptop, openLaptop } from "./laptop.ts";
 
 const region = "eu-west-1";
 let laptop: Laptop;
+let sts: Sts;
 let now: number;
 beforeEach(async () => {
   now = Date.now();
   const accounts = [openAccount({ id: "111122223333" }), openAccount({ id: "444455556666" })];
-  laptop = await openLaptop([openSts(accounts)], accounts);
+  sts = openSts(accounts);
+  laptop = await openLaptop([sts], accounts);
 });
 afterEach(() => laptop[Symbol.asyncDispose]());
 
@@ -109,6 +111,83 @@ describe("assumed roles", () => {
   });
 });
 
+describe("a person's own role", () => {
+  const all = ["sts:AssumeRole", "sts:SetSourceIdentity"];
+  const tagged = { StringEquals: { "iam:ResourceTag/sallyport": "database-user" } };
+  /** Somebody who may assume the account's tagged roles, as proxies may. */
+  const openHere = () => {
+    const statements = [{ actions: all, resources: ["arn:aws:iam::111122223333:role/*"], conditions: tagged }];
+    const connection = laptop.as("proxy", statements);
+    return openAssumedRoles({ connection, clock: { now: () => now } });
+  };
+  const addRole = (name: string, actions: readonly string[] = all, tags = { sallyport: "database-user" }) =>
+    laptop.accounts[0]!.addRole({ name, tags, trust: [{ principals: ["111122223333"], actions }] }).arn;
+
+  it("two people on one role never share keys, and CloudTrail tells them apart", async () => {
+    const roles = openHere();
+    const hops = hopsOf(undefined, addRole("analyst"));
+    const [ana, bo, again] = await Promise.all(
+      ["ana", "bo", "ana"].map((person) => roles.keys({ hops, person, region })),
+    );
+    expect(ana!.accessKeyId).toBe(again!.accessKeyId);
+    expect(ana!.accessKeyId).not.toBe(bo!.accessKeyId);
+    expect(
+      sts
+        .assumptions()
+        .map(({ sessionName, sourceIdentity, accessKeyId }) => [sessionName, sourceIdentity, accessKeyId]),
+    ).toEqual(
+      expect.arrayContaining([
+        ["sally-ana", "sally-ana", ana!.accessKeyId],
+        ["sally-bo", "sally-bo", bo!.accessKeyId],
+      ]),
+    );
+    expect(sts.assumptions()).toHaveLength(2);
+  });
+
+  it("is assumed without a source identity where its trust policy takes none, and it is not asked twice", async () => {
+    const roles = openHere();
+    const hops = hopsOf(undefined, addRole("plain", ["sts:AssumeRole"]));
+    await roles.keys({ hops, person: "ana", region });
+    await roles.keys({ hops, person: "bo", region });
+    expect(sts.assumptions().map(({ sessionName, sourceIdentity }) => [sessionName, sourceIdentity])).toEqual([
+      ["sally-ana", undefined],
+      ["sally-bo", undefined],
+    ]);
+    expect(assumptions()).toHaveLength(3);
+  });
+
+  it("without the tag is nobody's", async () => {
+    const roles = openHere();
+    const arn = addRole("untagged", all, { sallyport: "no" });
+    const failure = await roles.keys({ hops: hopsOf(undefined, arn), person: "ana", region }).catch((thrown) => thrown);
+    expect([failure.code, failure.hint]).toEqual([
+      "denied",
+      expect.stringContaining(`aws sts assume-role --role-arn ${arn}`),
+    ]);
+    expect(sts.assumptions()).toEqual([]);
+  });
+
+  it("the external id goes to the account's role alone, and everybody's keys are dropped together", async () => {
+    const other = laptop.accounts[1]!;
+    const reach = other.addRole({
+      name: "reach",
+      trust: [{ principals: ["111122223333"], conditions: { StringEquals: { "sts:ExternalId": "ext" } } }],
+    });
+    const last = other.addRole({ name: "analyst", trust: [{ principals: [reach.arn], actions: all }] });
+    const connection = laptop.as("hopper", [{ actions: ["sts:AssumeRole"], resources: [reach.arn] }]);
+    const roles = openAssumedRoles({ connection, clock: { now: () => now } });
+    const of = { hops: hopsOf({ roleArn: reach.arn, externalId: "ext" }, last.arn), person: "ana", region };
+    await roles.keys(of);
+    expect(sts.assumptions().map(({ roleArn, externalId, by }) => [roleArn, externalId, by])).toEqual([
+      [reach.arn, "ext", "arn:aws:iam::111122223333:user/hopper"],
+      [last.arn, undefined, "arn:aws:sts::444455556666:assumed-role/reach/sally-ana"],
+    ]);
+    roles.forget();
+    await roles.keys(of);
+    expect(sts.assumptions()).toHaveLength(4);
+  });
+});
+
 describe("hops", () => {
   const assume = { roleArn: "arn:aws:iam::444455556666:role/reach", externalId: "ext" };
   it("use the external id once, on the first", () => {
@@ -116,9 +195,11 @@ describe("hops", () => {
     expect(hopsOf(assume)).toEqual([{ roleArn: assume.roleArn, externalId: "ext" }]);
     expect(hopsOf(assume, "user-role")).toEqual([
       { roleArn: assume.roleArn, externalId: "ext" },
-      { roleArn: "user-role", externalId: undefined },
+      { roleArn: "user-role", externalId: undefined, personal: true },
     ]);
-    expect(hopsOf(undefined, "user-role", "ext")).toEqual([{ roleArn: "user-role", externalId: "ext" }]);
+    expect(hopsOf(undefined, "user-role", "ext")).toEqual([
+      { roleArn: "user-role", externalId: "ext", personal: true },
+    ]);
   });
 });
 

@@ -142,3 +142,18 @@ it("S-43 S-44 a proxy puts audit under its own name and signs digests, and nobod
   for (const principal of principals.filter((one) => one !== "proxy"))
     expect(about(principal).flatMap(({ resources }) => resources)).toEqual([]);
 });
+
+it("S-44 proxies alone may assume roles of people, tagged ones of the account alone, and only for kinds whose users are roles", () => {
+  const assumed = (principal: Principal, kinds: Parameters<typeof statementsFor>[2]) =>
+    statementsFor(principal, deployment, kinds).filter(({ actions }) => actions.some((one) => one.startsWith("sts:")));
+  expect(assumed("proxy", ["redshift-serverless"])).toEqual([
+    {
+      actions: ["sts:AssumeRole", "sts:SetSourceIdentity"],
+      resources: ["arn:aws:iam::111122223333:role/*"],
+      conditions: { StringEquals: { "iam:ResourceTag/sallyport": "database-user" } },
+    },
+  ]);
+  expect(assumed("proxy", ["rds", "aurora"])).toEqual([]);
+  for (const principal of principals.filter((one) => one !== "proxy"))
+    expect(assumed(principal, ["redshift-serverless"])).toEqual([]);
+});

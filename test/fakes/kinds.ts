@@ -23,7 +23,7 @@ export const openFakeKinds = (world: World): Kinds & { readonly asked: Listing[]
     },
     credential: () => Promise.reject(new Failure("unsupported", "the fake logs nobody in")),
   });
-  return { rds: kind("rds"), aurora: kind("aurora"), asked };
+  return { rds: kind("rds"), aurora: kind("aurora"), "redshift-serverless": kind("redshift-serverless"), asked };
 };
 
 export const makeSighting = (identifier: string, over: Partial<Sighting> = {}): Sighting => {

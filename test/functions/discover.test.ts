@@ -11,7 +11,7 @@ const kindsThat = (discover: Kind["discover"]): Kinds => {
     discover,
     credential: () => Promise.reject(new Error("discovery needs no credential")),
   });
-  return { rds: kind("rds"), aurora: kind("aurora") };
+  return { rds: kind("rds"), aurora: kind("aurora"), "redshift-serverless": kind("redshift-serverless") };
 };
 const nothing = kindsThat(async function* () {
   yield { sightings: [], warnings: [] };

@@ -2,6 +2,7 @@
 // our encoder → SDK response. The schema classes are not a promise of the SDK's; this is the gate an upgrade must pass.
 import * as lambda from "@aws-sdk/client-lambda";
 import * as rds from "@aws-sdk/client-rds";
+import * as redshift from "@aws-sdk/client-redshift-serverless";
 import * as sm from "@aws-sdk/client-secrets-manager";
 import * as sts from "@aws-sdk/client-sts";
 import { openAccount } from "@sallyport/local/account";
@@ -32,6 +33,7 @@ const modules = {
   rds: { Client: rds.RDSClient, module: rds, least: 160, skip: [] },
   // These two are called without a signature.
   sts: { Client: sts.STSClient, module: sts, least: 8, skip: ["AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"] },
+  "redshift-serverless": { Client: redshift.RedshiftServerlessClient, module: redshift, least: 60, skip: [] },
   secretsmanager: { Client: sm.SecretsManagerClient, module: sm, least: 20, skip: [] },
   // Event streams are not ours; the deprecated asynchronous invocation streams its body.
   lambda: { Client: lambda.LambdaClient, module: lambda, least: 60, skip: ["InvokeWithResponseStream", "InvokeAsync"] },

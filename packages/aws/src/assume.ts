@@ -1,4 +1,4 @@
-// Assumed roles: base keys → the account's role → (later kinds) the person's role, each hop a call to STS.
+// Assumed roles: base keys → the account's role → the role that is the database user, each hop a call to STS.
 // Rules: the keys of one person are never another's, or CloudTrail names the wrong one; one call is in flight per chain and
 // person; keys are dropped five minutes before they end; the external id is used once.
 import { createHash } from "node:crypto";
@@ -12,6 +12,8 @@ import { ownKeys } from "./iam.ts";
 export interface Hop {
   readonly roleArn: string;
   readonly externalId?: string | undefined;
+  /** It is a person's own: the person is its source identity too, where its trust policy takes one. */
+  readonly personal?: true;
 }
 /** Whose keys, where. No hops: the process's own. */
 export interface KeysFor {
@@ -21,8 +23,8 @@ export interface KeysFor {
 }
 export interface AssumedRoles {
   keys(of: KeysFor): Promise<Keys>;
-  /** Drops what is kept for a person whose access changed. */
-  forget(person: string): void;
+  /** Drops what is kept for a person whose access changed, or for everybody. */
+  forget(person?: string): void;
 }
 
 // every hop from a task or function is role chaining, which AWS limits to an hour
@@ -38,7 +40,9 @@ export const hopsOf = (
   externalId = assume?.externalId,
 ): readonly Hop[] => [
   ...(assume ? [{ roleArn: assume.roleArn, externalId }] : []),
-  ...(userRole === undefined ? [] : [{ roleArn: userRole, externalId: assume ? undefined : externalId }]),
+  ...(userRole === undefined
+    ? []
+    : [{ roleArn: userRole, externalId: assume ? undefined : externalId, personal: true as const }]),
 ];
 
 /** `sally-<user>`; when characters were replaced or cut, a hash keeps two people apart. */
@@ -53,6 +57,8 @@ export const sessionName = (user: string): string => {
 export const openAssumedRoles = (options: { connection?: Connection; clock: Clock }): AssumedRoles => {
   const { connection = {}, clock } = options;
   const base = connection.keys ?? ownKeys();
+  /** Roles that took no source identity when they were last asked. */
+  const plain = new Set<string>();
   const kept = new Map<string, { readonly person: string; readonly keys: Promise<Keys>; until: number }>();
 
   const keys = ({ hops, person, region }: KeysFor): Promise<Keys> => {
@@ -62,7 +68,7 @@ export const openAssumedRoles = (options: { connection?: Connection; clock: Cloc
     const known = kept.get(id);
     if (known && known.until > clock.now()) return known.keys;
     const before: KeyProvider = () => keys({ hops: hops.slice(0, -1), person, region });
-    const asked = assume(hop, person, { ...connection, region, keys: before });
+    const asked = assume(hop, person, { ...connection, region, keys: before }, plain);
     const entry = { person, keys: asked, until: Number.POSITIVE_INFINITY };
     if (kept.size >= mostKept) for (const [other, { until }] of kept) if (until <= clock.now()) kept.delete(other);
     kept.set(id, entry);
@@ -80,22 +86,34 @@ export const openAssumedRoles = (options: { connection?: Connection; clock: Cloc
   return {
     keys,
     forget(person) {
-      for (const [id, entry] of kept) if (entry.person === person) kept.delete(id);
+      plain.clear();
+      for (const [id, entry] of kept) if (person === undefined || entry.person === person) kept.delete(id);
     },
   };
 };
 
-const assume = async (hop: Hop, person: string, connection: Connection): Promise<Keys> => {
+const assume = async (hop: Hop, person: string, connection: Connection, plain: Set<string>): Promise<Keys> => {
   const client = new STSClient(clientOptions(connection));
-  try {
-    const { Credentials } = await client.send(
+  const name = sessionName(person);
+  const send = (identified: boolean) =>
+    client.send(
       new AssumeRoleCommand({
         RoleArn: hop.roleArn,
-        RoleSessionName: sessionName(person),
+        RoleSessionName: name,
         DurationSeconds: sessionSeconds,
         ...(hop.externalId !== undefined && { ExternalId: hop.externalId }),
+        ...(identified && { SourceIdentity: name }),
       }),
     );
+  try {
+    const identified = hop.personal === true && !plain.has(hop.roleArn);
+    const { Credentials } = await send(identified).catch(async (thrown: unknown) => {
+      if (!identified || !isAccessDenied(thrown)) throw thrown;
+      // its trust policy, or our own, may lack sts:SetSourceIdentity: the session's name still says who it is
+      const answer = await send(false);
+      plain.add(hop.roleArn);
+      return answer;
+    });
     const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = Credentials ?? {};
     if (!AccessKeyId || !SecretAccessKey || !SessionToken || !Expiration)
       throw new Failure("unavailable", `STS gave no keys for ${hop.roleArn}`);

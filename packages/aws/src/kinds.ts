@@ -6,6 +6,7 @@ import type { Connection } from "./client.ts";
 import { openTokens } from "./iam.ts";
 import { openAurora } from "./kinds/aurora.ts";
 import { openRds } from "./kinds/rds.ts";
+import { openRedshiftServerless } from "./kinds/redshift-serverless.ts";
 import { openLimiter } from "./limiter.ts";
 import type { World } from "./rds.ts";
 
@@ -14,5 +15,9 @@ export const openKinds = (options: { clock: Clock; connection?: Connection }): K
   const { clock, connection = {} } = options;
   const roles = openAssumedRoles({ connection, clock });
   const world: World = { connection, roles, token: openTokens({ clock }), turn: openLimiter({ clock }) };
-  return { rds: openRds(world), aurora: openAurora(world) };
+  return {
+    rds: openRds(world),
+    aurora: openAurora(world),
+    "redshift-serverless": openRedshiftServerless({ ...world, now: clock.now }),
+  };
 };

@@ -20,8 +20,9 @@ import type { Listing, Person, Sighting } from "@sallyport/core/kind";
 import type { Labels } from "@sallyport/core/label";
 import type { Secret } from "@sallyport/core/secret";
 import { type AssumedRoles, hopsOf } from "./assume.ts";
-import { type Connection, clientOptions, errorName, isAccessDenied, type Keys } from "./client.ts";
-import { isRdsHost } from "./host.ts";
+import { wordCall } from "./call.ts";
+import { type Connection, clientOptions, type KeyProvider, type Keys } from "./client.ts";
+import { isHostOf, isRdsHost } from "./host.ts";
 import type { TokenFor } from "./iam.ts";
 
 /** What a kind works with; one for all kinds of a process. */
@@ -62,7 +63,7 @@ export const openRdsApi = ({ connection, roles }: World) => {
     let at: string | undefined;
     do {
       const answer = await ask({ MaxRecords: pageSize, ...(at !== undefined && { Marker: at }) }).catch((thrown) => {
-        throw worded(thrown, action, region);
+        throw wordCall(thrown, action, region);
       });
       yield answer.items ?? [];
       if (answer.Marker !== undefined && answer.Marker === at)
@@ -98,7 +99,7 @@ export const openRdsApi = ({ connection, roles }: World) => {
           : clientFor(listing).send(new ModifyDBInstanceCommand({ ...change, DBInstanceIdentifier: identifier }));
       const object = `${of === "cluster" ? "cluster" : "db"}:${identifier}`;
       await command().catch((thrown: unknown) => {
-        throw worded(thrown, action, listing.region, `arn:${partition}:rds:${listing.region}:${account}:${object}`);
+        throw wordCall(thrown, action, listing.region, `arn:${partition}:rds:${listing.region}:${account}:${object}`);
       });
     },
   };
@@ -111,41 +112,20 @@ export const enableOf =
   (listing: Listing, sighting: Sighting): Promise<void> =>
     switchOn(listing, sighting.resourceId.startsWith("cluster-") ? "cluster" : "instance", sighting);
 
-/** The service has no address in this region: there is nobody to ask. */
-const nowhere = "there is no RDS here";
-export const isNowhere = (thrown: unknown): boolean =>
-  thrown instanceof Failure && thrown.details?.["nowhere"] === true;
-
-const worded = (thrown: unknown, action: string, region: string, resource = "*"): Failure => {
-  if (thrown instanceof Failure) return thrown;
-  const name = errorName(thrown);
-  if (isAccessDenied(thrown))
-    return new Failure("denied", `${action} is not allowed in ${region}`, {
-      hint: `add to the policy: ${JSON.stringify({ Effect: "Allow", Action: action, Resource: resource })}`,
-      cause: thrown,
-    });
-  if (name === "ENOTFOUND")
-    return new Failure("unavailable", `${nowhere}: ${region}`, { details: { nowhere: true }, cause: thrown });
-  const disabled = ["InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"].includes(name);
-  return new Failure("unavailable", `${action} in ${region} failed (${name || "unknown error"})`, {
-    hint: disabled ? `look whether the account has ${region} switched on` : "it is tried again with the next run",
-    cause: thrown,
-  });
-};
-
 /** Parts of an ARN: `arn:<partition>:rds:<region>:<account>:<type>:<id>`. */
 export const partsOf = (arn: string): { partition: string; region: string; account: string } => {
   const [, partition = "", , region = "", account = ""] = arn.split(":");
   return { partition, region, account };
 };
 
-/** The endpoint as recorded; undefined for a host that is not RDS's. */
+/** The endpoint as recorded; undefined for a host that is not the service's. */
 export const endpointOf = (
   host: string | undefined,
   port: number | undefined,
   where: Pick<Database, "partition" | "region">,
+  service = "rds",
 ): Sighting["endpoint"] =>
-  host !== undefined && port !== undefined && isRdsHost(host, where)
+  host !== undefined && port !== undefined && isHostOf(service, host, where)
     ? { host, port, verifyName: host, roots: "rds" }
     : undefined;
 
@@ -195,6 +175,19 @@ export const aging = (region: string, instance: string): string =>
   `its certificate is from rds-ca-2019, which ended in 2024: aws rds modify-db-instance --region ${region} ` +
   `--db-instance-identifier ${word(instance)} --ca-certificate-identifier rds-ca-rsa2048-g1 --apply-immediately`;
 
+/** Nothing is sent to a host that is not the service's own (S-35). */
+export const foreignHost = ({ name, endpoint, region }: Database, service: string): Failure =>
+  new Failure("upstream_untrusted", `${name}: ${endpoint.host} is not an address of ${service} in ${region}`, {
+    hint: "run discovery: endpoints come from AWS alone",
+  });
+
+/** @throws Failure whatever went wrong */
+export const keysOrWhy = (keys: ReturnType<KeyProvider>): ReturnType<KeyProvider> =>
+  keys.catch((thrown: unknown) => {
+    if (thrown instanceof Failure) throw thrown;
+    throw new Failure("unavailable", "there are no AWS keys to log in with", { cause: thrown });
+  });
+
 /** The IAM token as the password, signed with the keys that reach the database's account in the person's name. */
 export const credentialOf =
   ({ roles, token, turn }: World) =>
@@ -203,17 +196,8 @@ export const credentialOf =
     const { host, port } = database.signFor ?? endpoint;
     // the certificate's name too: anybody can have one of Amazon's for a name of their own
     if (![host, endpoint.host, endpoint.verifyName].every((one) => isRdsHost(one, database)))
-      throw new Failure(
-        "upstream_untrusted",
-        `${database.name}: ${endpoint.host} is not an address of RDS in ${region}`,
-        {
-          hint: "run discovery: endpoints come from AWS alone",
-        },
-      );
+      throw foreignHost(database, "RDS");
     await turn(database.name);
-    const keys = await roles.keys({ hops: hopsOf(assume), person: person.user, region }).catch((thrown: unknown) => {
-      if (thrown instanceof Failure) throw thrown;
-      throw new Failure("unavailable", "there are no AWS keys to log in with", { cause: thrown });
-    });
+    const keys = await keysOrWhy(roles.keys({ hops: hopsOf(assume), person: person.user, region }));
     return { as: "password", user, password: await token({ host, port, region, user }, keys), methods: "clear" };
   };

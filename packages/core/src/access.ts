@@ -1,9 +1,10 @@
 // The decision: who may reach which database as which database user. Pure, and the only mint of a Grant.
 // Semantics: locks first; deny is an OR over all roles; allow needs one single role whose labels and matchers all match;
 // roles are never combined; nothing said means no. A Denial names every reason and the role that came nearest.
-import { type Database, protocols } from "./database.ts";
+import { type Database, kinds, protocols } from "./database.ts";
 import { formatDuration } from "./duration.ts";
 import { Failure } from "./failure.ts";
+import { canonicalUser, notRole } from "./iam-role.ts";
 import { describeLock, findLock, type Lock } from "./lock.ts";
 import type { CompiledRole, RoleOptions, Roles } from "./role.ts";
 import { adminRole, type User } from "./user.ts";
@@ -89,6 +90,21 @@ const defaultBearerLogins = 20;
 
 /** Is it in the list, or does the list say `*`? */
 export const matches = (list: readonly string[], value: string): boolean => list.includes("*") || list.includes(value);
+/** A role of AWS's by either of its names. */
+const matchesUser = (list: readonly string[], database: Database, user: string): boolean =>
+  matches(
+    list.map((one) => canonicalUser(database, one)),
+    canonicalUser(database, user),
+  );
+/** AWS has no two roles whose names differ in case alone: a deny is meant for whichever it is. */
+export const deniesUser = (list: readonly string[], database: Database, user: string): boolean =>
+  matchesUser(list, database, user) ||
+  (kinds[database.kind].userIsRole &&
+    matchesUser(
+      list.map((one) => one.toLowerCase()),
+      database,
+      user.toLowerCase(),
+    ));
 const lowest = (values: readonly (number | undefined)[]): number | undefined => {
   const given = values.filter((value): value is number => value !== undefined && value > 0);
   return given.length > 0 ? Math.min(...given) : undefined;
@@ -121,7 +137,7 @@ const denies = (role: CompiledRole, database: Database, ask: Ask): Reason | unde
   const says = (text: string): Reason => ({ code: "deny", role: name, text: `role ${name} denies ${text}` });
   if (deny.expression) return says("everything: its label expression is not understood");
   if (deny.labels(database.labels)) return says(`databases with these labels`);
-  if (matches(deny.users, ask.user)) return says(`database user ${JSON.stringify(ask.user)}`);
+  if (deniesUser(deny.users, database, ask.user)) return says(`database user ${JSON.stringify(ask.user)}`);
   if (ask.name !== undefined && protocols[database.protocol].checksName && matches(deny.names, ask.name))
     return says(`database name ${JSON.stringify(ask.name)}`);
   return undefined;
@@ -149,7 +165,7 @@ const tryAllow = (role: CompiledRole, database: Database, ask: Ask): Trial => {
     allow.expression ? "its label expression is not understood" : "its labels do not match this database",
   );
   mark(
-    matches(allow.users, ask.user),
+    matchesUser(allow.users, database, ask.user),
     "db_user",
     () => `db_user ${JSON.stringify(ask.user)} is not in ${listed(allow.users)}`,
   );
@@ -246,6 +262,8 @@ export const decide = (
   const held = heldRoles(subject, roles);
   if ("code" in held) return denial([held]);
   if (ask.user === "") return denial([{ code: "no_user", text: "no database user was named" }]);
+  const odd = notRole(database, ask.user);
+  if (odd !== undefined) return denial([{ code: "no_user", text: odd }]);
   if (protocols[database.protocol].checksName && !ask.name)
     return denial([{ code: "no_name", text: "no database name was given" }]);
   const denials = held.flatMap((role) => denies(role, database, ask) ?? []);

@@ -1,7 +1,7 @@
 // The HTTP contract: every route with its method, path, input, output and who may call it. Functions serve it, the client is
 // typed by it, the documentation is made from it. Input is strict: an unknown member is refused.
 import * as z from "zod";
-import { Database, protocolNames } from "./database.ts";
+import { Database, kindNames, protocolNames } from "./database.ts";
 import { DiscoveryConfigSpec } from "./discovery.ts";
 import { LockTarget } from "./lock.ts";
 import { Name, Region, WireName } from "./name.ts";
@@ -105,7 +105,7 @@ export const documents = {
     z.literal("v1").default("v1"),
     // names an AWS object; where it is comes from AWS, so an endpoint here is an error
     z.strictObject({
-      kind: z.enum(["rds", "aurora"]),
+      kind: z.enum(kindNames),
       account: z.string().regex(/^\d{12}$/),
       region: Region,
       identifier: z.string().min(1).max(255),

@@ -3,6 +3,7 @@
 import { type Denial, decide, type Grant, type Subject } from "./access.ts";
 import { type Database, kinds, protocols } from "./database.ts";
 import { Failure } from "./failure.ts";
+import { canonicalUser } from "./iam-role.ts";
 import type { Lock } from "./lock.ts";
 import type { Roles } from "./role.ts";
 
@@ -107,7 +108,8 @@ export const completeAsk = (
 ): { readonly user: string; readonly name: string | undefined } => {
   const user = wanted.user ?? chooseUser(scene, database, reach);
   if (wanted.name !== undefined || !protocols[database.protocol].checksName) return { user, name: wanted.name };
-  const own = reach.filter((one) => one.user === user || one.user === "*");
+  const same = (one: string): boolean => canonicalUser(database, one) === canonicalUser(database, user);
+  const own = reach.filter((one) => same(one.user) || one.user === "*");
   // for a user whom no role mentions the others' names still make the better denial
   const names = (own.length > 0 ? own : reach).flatMap((one) => one.names);
   return { user, name: chooseName(database, user, [...new Set(names)]) };

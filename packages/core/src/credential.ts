@@ -8,9 +8,22 @@ export interface Proof {
   readonly sessionToken?: Secret;
 }
 
+/** `help` is what to do where the database refuses it. */
 export type Credential =
-  | { readonly as: "password"; readonly user: string; readonly password: Secret; readonly methods: PasswordMethods }
-  | { readonly as: "aws"; readonly user: string; sign(nonce: Uint8Array, host: string): Promise<Proof> }
+  | {
+      readonly as: "password";
+      readonly user: string;
+      readonly password: Secret;
+      readonly methods: PasswordMethods;
+      readonly help?: string;
+    }
+  | {
+      readonly as: "aws";
+      readonly user: string;
+      /** `host` is the server's to name and the kind's to check. @throws Failure `upstream_untrusted` */
+      sign(nonce: Uint8Array, host: string): Promise<Proof>;
+      readonly help?: string;
+    }
   | { readonly as: "none"; readonly user: string };
 
 /** Which ways of proving the password the server may ask for: an IAM token only in clear inside verified TLS, a real password never in clear. */

@@ -26,7 +26,7 @@ export const protocols = {
   mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
-export const kindNames = ["rds", "aurora"] as const;
+export const kindNames = ["rds", "aurora", "redshift-serverless"] as const;
 export type KindName = (typeof kindNames)[number];
 
 /** What the project needs to know of a kind without calling AWS. */
@@ -42,6 +42,7 @@ export interface KindFacts {
 export const kinds = {
   rds: { matcher: "rds", userIsRole: false, service: "rds" },
   aurora: { matcher: "rds", userIsRole: false, service: "rds" },
+  "redshift-serverless": { matcher: "redshift-serverless", userIsRole: true, service: "redshift-serverless" },
 } as const satisfies Record<KindName, KindFacts>;
 
 /** Where and how to reach it; read from AWS, never from a tag or a file. */
@@ -54,6 +55,15 @@ export const Endpoint = z.object({
   roots: z.enum(["rds", "amazon"]),
 });
 export type Endpoint = z.infer<typeof Endpoint>;
+
+/** The workgroup of Redshift Serverless that an endpoint belongs to. */
+export const Workgroup = z.object({
+  name: z.string(),
+  namespace: z.string().optional(),
+  /** Named instead of the workgroup where one asks for its credentials. */
+  customDomain: z.string().optional(),
+});
+export type Workgroup = z.infer<typeof Workgroup>;
 
 /** The role hop used to reach another account, and its external id. */
 export const Assumed = z.object({ roleArn: z.string(), externalId: z.string().optional() });
@@ -85,6 +95,9 @@ export const Database = z.object({
   /** The network whose proxies reach it. */
   network: z.string(),
   assume: Assumed.optional(),
+  /** Shown to the user's own role where no role is assumed before it. */
+  externalId: z.string().optional(),
+  workgroup: Workgroup.optional(),
   origin: z.enum(["cloud", "config", "dynamic"]),
   /** The discovery listing that found it (account, region, listing): only that one may remove it. */
   foundBy: z.string(),

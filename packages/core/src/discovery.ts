@@ -104,13 +104,13 @@ export const readAsked = async (store: Store): Promise<Asked> => {
     const key = listingKey(kind, region, roleArn);
     const known = wanted.get(key);
     if (known) {
-      if (known.assume?.externalId === externalId) return known;
-      known.warnings = [...known.warnings, `${roleArn} is named with two external ids: the first is used`];
+      if ((known.assume ?? known).externalId === externalId) return known;
+      known.warnings = [...known.warnings, `${roleArn ?? key} is named with two external ids: the first is used`];
       return known;
     }
-    const assume =
-      roleArn === undefined ? {} : { assume: { roleArn, ...(externalId !== undefined && { externalId }) } };
-    const fresh: Draft = { key, kind, region, ...assume, selectors: [], enabling: [], dynamic: [], warnings: [] };
+    const id = externalId === undefined ? {} : { externalId };
+    const way = roleArn === undefined ? id : { assume: { roleArn, ...id } };
+    const fresh: Draft = { key, kind, region, ...way, selectors: [], enabling: [], dynamic: [], warnings: [] };
     wanted.set(key, fresh);
     return fresh;
   };
@@ -130,7 +130,9 @@ export const readAsked = async (store: Store): Promise<Asked> => {
       for (const { types, regions, assume_role_arn: role, external_id: externalId, selects, ...more } of matchers)
         for (const kind of types.flatMap(kindsOf))
           for (const region of regions) {
-            const listing = want(kind, region, role, externalId);
+            // without a role to assume it is for the roles of users, which some kinds do not have
+            const id = role === undefined && !kindFacts[kind].userIsRole ? undefined : externalId;
+            const listing = want(kind, region, role, id);
             listing.selectors = [...listing.selectors, selects];
             if (more.enable_iam_auth) listing.enabling = [...listing.enabling, selects];
           }
@@ -144,7 +146,7 @@ export const readAsked = async (store: Store): Promise<Asked> => {
       const through = [...wanted.values()].find(
         (listing) => listing.kind === kind && listing.region === region && accountOf(listing) === account,
       );
-      const listing = through ?? want(kind, region);
+      const listing = through ?? wanted.get(listingKey(kind, region)) ?? want(kind, region);
       listing.dynamic = [...listing.dynamic, database];
     });
   return { wanted: [...wanted.values()], dynamic, broken };

@@ -1,7 +1,7 @@
 // What a kind of AWS database must be able to do: be found and be logged in to. One file per kind in packages/aws/kinds.
 // A kind says what AWS says; which of it becomes a Database, and its name and labels, is made from that in core, alike for all.
 import type { Credential } from "./credential.ts";
-import type { Assumed, Database, Endpoint, KindName } from "./database.ts";
+import type { Assumed, Database, Endpoint, KindName, Workgroup } from "./database.ts";
 import type { Labels } from "./label.ts";
 
 /** Where a listing looks: one region, as ourselves or through an assumed role. Everything there is listed, whatever its tags. */
@@ -33,6 +33,7 @@ export interface Sighting
   readonly signFor?: NonNullable<Database["signFor"]>;
   /** The cluster it is an endpoint of. */
   readonly cluster?: string;
+  readonly workgroup?: Workgroup;
   /** Nothing but its switch for IAM authentication is in the way, and it can be switched on now. */
   readonly iamOff?: true;
 }
@@ -54,8 +55,10 @@ export interface Kind {
   readonly name: KindName;
   /** Pages to the end. A throw means that the listing is not complete: nothing may be removed after it. @throws Failure */
   discover(listing: Listing): AsyncIterable<Found>;
-  /** What logs in as this database user now. @throws Failure `denied` or `unavailable` with the policy to add */
-  credential(database: Database, user: string, person: Person): Promise<Credential>;
+  /** What logs in as this database user now, to the database of this name. @throws Failure `denied` or `unavailable` with the policy to add */
+  credential(database: Database, user: string, person: Person, name?: string): Promise<Credential>;
+  /** Drops what is kept in people's names: somebody's access has changed. */
+  forget?(): void;
   /** Switches IAM authentication on where a sighting said `iamOff`. @throws Failure `denied` with the policy to add, `unavailable` */
   enable?(listing: Listing, sighting: Sighting): Promise<void>;
 }

@@ -13,6 +13,8 @@ export interface Wanted {
   readonly kind: KindName;
   readonly region: string;
   readonly assume?: Assumed;
+  /** For the users' own roles, where no role is assumed before them. */
+  readonly externalId?: string;
   /** Does an object with these tags count? Any one of them is enough. */
   readonly selectors: readonly ((tags: Labels) => boolean)[];
   /** Those whose IAM authentication is to be switched on where it is off. */
@@ -103,7 +105,7 @@ const dynamicOf = (wanted: Wanted, sighting: Sighting, { name, labels, descripti
 };
 
 const candidateOf = (
-  { kind, key, assume, enabling }: Wanted,
+  { kind, key, assume, externalId, enabling }: Wanted,
   sighting: Sighting,
   given: {
     readonly origin: "cloud" | "dynamic";
@@ -115,7 +117,7 @@ const candidateOf = (
   const { origin, names, description = "" } = given;
   const labels = labelsOf(kind, sighting, origin, given.labels);
   const { protocol, status, reason, arn, partition, account, region, identifier, resourceId } = sighting;
-  const { signFor, vpcId, endpoint, iamOff, tags } = sighting;
+  const { signFor, vpcId, endpoint, iamOff, tags, workgroup } = sighting;
   return {
     names,
     ...(iamOff && enabling.some((selects) => selects(tags)) && { enable: true as const }),
@@ -138,6 +140,8 @@ const candidateOf = (
       ...(vpcId !== undefined && { vpcId }),
       network: defaultNetwork,
       ...(assume && { assume }),
+      ...(externalId !== undefined && { externalId }),
+      ...(workgroup && { workgroup }),
       origin,
       foundBy: key,
     },

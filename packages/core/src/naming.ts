@@ -79,6 +79,8 @@ export const labelsOf = (kind: KindName, sighting: Sighting, origin: string, add
     ["status", sighting.state],
     ...(sighting.vpcId === undefined ? [] : [["vpc-id", sighting.vpcId]]),
     ...(sighting.cluster === undefined ? [] : [["cluster", sighting.cluster]]),
+    ...(sighting.workgroup === undefined ? [] : [["workgroup", sighting.workgroup.name]]),
+    ...(sighting.workgroup?.namespace === undefined ? [] : [["namespace", sighting.workgroup.namespace]]),
     ["sallyport/origin", origin],
     ["sallyport/kind", kind],
   ]);

@@ -188,6 +188,42 @@ const modify =
     }),
   ];
 
+/** The tag by which a role of the account says that Sallyport may log people in to databases as it. */
+export const userRoleTag = { key: "sallyport", value: "database-user" } as const;
+
+/** For kinds whose users are roles: those that are tagged for it, each of which must let the proxies in as well. */
+const userRoles = ({ partition, account }: Deployment): readonly Statement[] => [
+  {
+    actions: ["sts:AssumeRole", "sts:SetSourceIdentity"],
+    resources: [`arn:${partition}:iam::${account}:role/*`],
+    // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_examples_iam-assume-tagged-role.html
+    conditions: { StringEquals: { [`iam:ResourceTag/${userRoleTag.key}`]: userRoleTag.value } },
+  },
+];
+
+/** Workgroups alone are asked for their tags: their endpoints inherit them. */
+const redshiftListing = ({ partition, account }: Deployment): readonly Statement[] => [
+  { actions: ["redshift-serverless:ListWorkgroups", "redshift-serverless:ListEndpointAccess"], resources: ["*"] },
+  {
+    actions: ["redshift-serverless:ListTagsForResource"],
+    resources: [`arn:${partition}:redshift-serverless:*:${account}:workgroup/*`],
+  },
+];
+
+/** What a role needs by itself to be a database user of this kind. */
+export const userRoleStatements = (
+  kind: KindName,
+  { partition, account }: Pick<Deployment, "partition" | "account">,
+): readonly Statement[] =>
+  kind === "redshift-serverless"
+    ? [
+        {
+          actions: ["redshift-serverless:GetCredentials"],
+          resources: [`arn:${partition}:redshift-serverless:*:${account}:workgroup/*`],
+        },
+      ]
+    : [];
+
 /** What each kind adds. */
 const byKind: Readonly<Record<KindName, KindStatements>> = {
   rds: {
@@ -200,6 +236,7 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
     enable: modify(auroraListing, { cluster: "rds:ModifyDBCluster" }),
     proxy: rdsConnect,
   },
+  "redshift-serverless": { discover: redshiftListing, proxy: userRoles },
 };
 
 /** What the role in another account needs that a matcher names: what discovery and the proxies do there, and no change of anything, since what it may both of them may. */

@@ -1,5 +1,5 @@
 // What somebody may reach, for listings: the users and names that their roles mention, as far as decide() would allow them.
-import { decide, heldRoles, isDenial, matches, type Subject } from "./access.ts";
+import { decide, deniesUser, heldRoles, isDenial, matches, type Subject } from "./access.ts";
 import { type Database, protocols } from "./database.ts";
 import type { Lock } from "./lock.ts";
 import type { CompiledRole, Roles } from "./role.ts";
@@ -8,10 +8,12 @@ import type { CompiledRole, Roles } from "./role.ts";
 const mentioned = (
   role: CompiledRole,
   held: readonly CompiledRole[],
-  names: boolean,
+  database: Database,
 ): { users: string[]; names: string[] } => ({
-  users: role.allow.users.filter((user) => user !== "" && !held.some(({ deny }) => matches(deny.users, user))),
-  names: names
+  users: role.allow.users.filter(
+    (user) => user !== "" && !held.some(({ deny }) => deniesUser(deny.users, database, user)),
+  ),
+  names: protocols[database.protocol].checksName
     ? role.allow.names.filter((name) => name !== "" && !held.some(({ deny }) => matches(deny.names, name)))
     : [""],
 });
@@ -29,7 +31,7 @@ export const reachable = (
   const about = held.filter((role) => !role.allow.expression && role.allow.labels(database.labels));
   const found = new Map<string, Set<string>>();
   for (const role of about) {
-    const { users, names } = mentioned(role, held, protocols[database.protocol].checksName);
+    const { users, names } = mentioned(role, held, database);
     const [user, name] = [users[0], names[0]];
     if (user === undefined || name === undefined) continue;
     // all the rest (state, locks, labels denied, a second factor) is the same for every user and name of this role

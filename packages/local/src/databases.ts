@@ -1,13 +1,19 @@
-// The laptop's RDS: an instance or cluster in the emulated API, a front on a loopback address for each member, and the names
+// The laptop's databases: an instance or cluster in the emulated API, a front on a loopback address for each member, and the names
 // that lead there. A front lets in whoever shows a token that AWS would take: for this endpoint, this user, in time, signed
 // by somebody whose policy says rds-db:connect.
+
 import type { DBCluster, DBClusterEndpoint, DBInstance } from "@aws-sdk/client-rds";
+import type { Workgroup } from "@aws-sdk/client-redshift-serverless";
 import { type Account, keysOf } from "./account.ts";
 import type { Authority } from "./certificate.ts";
 import type { Ask, Front, FrontOptions } from "./front.ts";
 import { type Hosts, writeHosts } from "./hosts.ts";
+import type { Front as PostgresFront } from "./postgres/front.ts";
+import type { Postgres } from "./postgres/server.ts";
 import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";
+import { disguise, startRedshiftFront } from "./redshift/front.ts";
 import type { Rds } from "./services/rds.ts";
+import type { RedshiftServerless, WorkgroupSpec } from "./services/redshift-serverless.ts";
 import { verifyToken } from "./signature.ts";
 
 /** What is the same for every protocol. */
@@ -37,6 +43,11 @@ export interface AccountDatabases {
     spec: ClusterSpec,
     servers: readonly Server<F>[],
   ): Promise<{ readonly record: DBCluster; readonly fronts: readonly F[] }>;
+  /** A workgroup of Redshift Serverless on this PostgreSQL, reached by VPC endpoints too where they are named. */
+  addWorkgroup(
+    spec: WorkgroupSpec & { readonly endpoints?: readonly string[]; readonly databases?: readonly string[] },
+    server: Pick<Postgres, "socket" | "sql">,
+  ): Promise<{ readonly record: Workgroup; readonly front: PostgresFront }>;
   /** A custom endpoint of an Aurora cluster, which alternates between these of its members. Certificates and tokens stay the cluster's. */
   addCustomEndpoint(
     spec: { readonly cluster: string; readonly id: string },
@@ -50,6 +61,7 @@ interface Place {
   readonly region: string;
   readonly accounts: readonly Account[];
   readonly rds: Rds;
+  readonly redshift: RedshiftServerless;
   readonly authority: Authority;
   readonly hostsFile: string;
   readonly now: () => number;
@@ -61,7 +73,7 @@ const addresses = function* (): Generator<string, never> {
 };
 
 export const openDatabases = (place: Place): Databases => {
-  const { region, rds } = place;
+  const { region, rds, redshift } = place;
   const next = addresses();
   const fronts: AnyFront[] = [];
   const hosts = new Map<string, readonly string[]>();
@@ -138,6 +150,25 @@ export const openDatabases = (place: Place): Databases => {
       rds.change(where, spec.id, { Port: port });
       for (const at of servers.keys()) rds.addInstance(where, { id: `${spec.id}-${at + 1}`, cluster: spec.id, port });
       return { record: { ...draft, Port: port }, fronts: members };
+    },
+
+    async addWorkgroup({ endpoints = [], databases = [], ...spec }, server) {
+      const where = { accountId: account.id, region };
+      const draft = redshift.addWorkgroup(where, spec);
+      const host = draft.endpoint?.address ?? "";
+      await disguise(server, databases);
+      const front = await startRedshiftFront({
+        postgres: server,
+        identity: await place.authority.issue([host]),
+        temporary: () => redshift.temporary(where, spec.name),
+        host: next.next().value,
+      });
+      fronts.push(front);
+      const { port } = front;
+      redshift.change(where, spec.name, { port, endpoint: { ...draft.endpoint, port } });
+      const others = endpoints.map((name) => redshift.addEndpoint(where, { name, workgroup: spec.name, port }));
+      name(Object.fromEntries([host, ...others.map(({ address = "" }) => address)].map((one) => [one, [front.host]])));
+      return { record: { ...draft, port, endpoint: { ...draft.endpoint, port } }, front };
     },
 
     addCustomEndpoint(spec, members) {

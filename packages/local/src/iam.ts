@@ -56,6 +56,7 @@ export function conditionsHold(
 const knownKeys = new RegExp(
   `^(${[
     "aws:(principalarn|principalaccount|principaltag/.+|requesttag/.+|resourcetag/.+|tagkeys|sourceidentity|requestedregion|username|userid)",
+    "iam:resourcetag/.+",
     "sts:(externalid|rolesessionname|sourceidentity|transitivetagkeys)",
     "dynamodb:(leadingkeys|select|returnvalues)",
     "s3:(if-none-match|objectcreationoperation|prefix)",

@@ -29,7 +29,9 @@ import { openGateway } from "./gateway.ts";
 import { preload, writeHosts } from "./hosts.ts";
 import { openSchedule, type Schedule } from "./schedule.ts";
 import type { Rds } from "./services/rds.ts";
+import type { RedshiftServerless } from "./services/redshift-serverless.ts";
 import type { S3 } from "./services/s3.ts";
+import type { Sts } from "./services/sts.ts";
 import { openServices } from "./services.ts";
 import { readTrail } from "./trail.ts";
 
@@ -41,6 +43,9 @@ export interface Laptop {
   /** The emulated AWS: its URL, the calls made, faults on demand. */
   readonly aws: Endpoint;
   readonly rds: Rds;
+  readonly redshift: RedshiftServerless;
+  /** Who assumed which role. */
+  readonly sts: Sts;
   readonly databases: Databases;
   /** An authority that is not the deployment's own: the one behind a certificate of one's own, and behind impostors. */
   readonly authority: Authority;
@@ -175,6 +180,7 @@ const assemble = async (
     region,
     accounts,
     rds: services.rds,
+    redshift: services.redshift,
     authority: rdsAuthority,
     hostsFile: files.hosts,
     now,
@@ -264,7 +270,10 @@ const assemble = async (
         : { SALLYPORT_CERT_SECRET: certSecret }),
       SALLYPORT_LISTEN_HOST: "127.0.0.1",
       SALLYPORT_PEER_ADDRESS: "127.0.0.1",
-      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0, mongodb: 0 } satisfies Record<ProtocolName, number>),
+      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0, mongodb: 0 } satisfies Record<
+        ProtocolName,
+        number
+      >),
       SALLYPORT_GATE_PORT: "0",
       SALLYPORT_HEALTH_PORT: "0",
       SALLYPORT_PEER_PORT: "0",
@@ -283,6 +292,8 @@ const assemble = async (
     region,
     aws,
     rds: services.rds,
+    redshift: services.redshift,
+    sts: services.sts,
     databases,
     authority,
     rdsAuthority,

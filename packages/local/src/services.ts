@@ -4,6 +4,7 @@ import { openDynamodb } from "./services/dynamodb.ts";
 import { openKms } from "./services/kms.ts";
 import { type Functions, openLambda } from "./services/lambda.ts";
 import { openRds } from "./services/rds.ts";
+import { openRedshiftServerless } from "./services/redshift-serverless.ts";
 import { openS3 } from "./services/s3.ts";
 import { openSecretsManager } from "./services/secrets-manager.ts";
 import { openSts } from "./services/sts.ts";
@@ -18,14 +19,18 @@ export async function openServices(options: {
   const { accounts, functions, now = Date.now, tableFile } = options;
   const [{ id: accountId, region }] = accounts;
   const rds = openRds(now);
+  const sts = openSts(accounts);
+  const redshift = openRedshiftServerless(now);
   const lambda = openLambda(functions);
   const s3 = openS3();
   const dynamodb = await openDynamodb({ accountId, region, ...(tableFile !== undefined && { file: tableFile }) });
   return {
     rds,
+    redshift,
+    sts,
     lambda,
     s3,
-    apis: [rds.api, openSts(accounts), openSecretsManager(), openKms(), lambda.api, dynamodb.api, s3.api],
+    apis: [rds.api, redshift.api, sts, openSecretsManager(), openKms(), lambda.api, dynamodb.api, s3.api],
     async close() {
       await lambda.settled();
       await dynamodb.close();

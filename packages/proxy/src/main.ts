@@ -48,7 +48,7 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
       database,
       roots,
       allow: settings.allow,
-      credential: () => kinds[database.kind].credential(database, grant.dbUser, { user: grant.user }),
+      credential: () => kinds[database.kind].credential(database, grant.dbUser, { user: grant.user }, grant.dbName),
     });
   const { network, host, plainPorts, gatePort, healthPort, peerPort } = settings;
   const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));

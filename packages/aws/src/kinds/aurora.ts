@@ -1,9 +1,10 @@
 // Aurora clusters (PostgreSQL, MySQL): the primary when there is a writer, the reader when there is one, and each custom
 // endpoint. A custom endpoint is dialled by its own name and verified, and its token signed, by the cluster's.
 import type { Kind } from "@sallyport/core/kind";
+import { isNowhere } from "../call.ts";
 import { foundClusters, openBeside } from "../cluster.ts";
 import { auroraEngines } from "../engine.ts";
-import { credentialOf, enableOf, isNowhere, openRdsApi, type World } from "../rds.ts";
+import { credentialOf, enableOf, openRdsApi, type World } from "../rds.ts";
 
 export const openAurora = (world: World): Kind => {
   const api = openRdsApi(world);

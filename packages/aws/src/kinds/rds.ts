@@ -2,6 +2,7 @@
 // (PostgreSQL, MySQL): the primary and the reader.
 import type { DBInstance } from "@aws-sdk/client-rds";
 import type { Found, Kind, Listing, Sighting } from "@sallyport/core/kind";
+import { isNowhere } from "../call.ts";
 import { foundClusters, openBeside } from "../cluster.ts";
 import { instanceEngines, multiAzEngines, tooOld } from "../engine.ts";
 import {
@@ -10,7 +11,6 @@ import {
   enableOf,
   endpointOf,
   iamOff,
-  isNowhere,
   isSwitching,
   judge,
   openRdsApi,

@@ -8,8 +8,27 @@ import { Refusal } from "../refusal.ts";
 
 const hour = 3600;
 
+/** A role that was assumed, as CloudTrail tells of it. */
+export interface Assumption {
+  readonly at: number;
+  /** Who assumed it. */
+  readonly by: string;
+  readonly roleArn: string;
+  readonly sessionName: string;
+  readonly sourceIdentity?: string;
+  readonly externalId?: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+}
+export interface Sts extends Api {
+  /** The newest, oldest first. */
+  assumptions(): readonly Assumption[];
+}
+const recordLimit = 10_000;
+
 /** `accounts` is read at every call: an account added later can be assumed into. */
-export function openSts(accounts: readonly Account[]): Api {
+export function openSts(accounts: readonly Account[]): Sts {
+  const records: Assumption[] = [];
   const find = (arn: string) => {
     for (const account of accounts) {
       const role = arn.startsWith("arn:") ? account.role(arn) : undefined;
@@ -18,7 +37,7 @@ export function openSts(accounts: readonly Account[]): Api {
     return undefined;
   };
 
-  return sdkApi({
+  const api = sdkApi({
     name: "sts",
     client: new sts.STSClient(unused),
     module: sts,
@@ -34,8 +53,9 @@ export function openSts(accounts: readonly Account[]): Api {
           if (input.Tags?.length) wanted.push("sts:TagSession");
           if (input.SourceIdentity !== undefined) wanted.push("sts:SetSourceIdentity");
           const role = find(input.RoleArn ?? "")?.role;
+          const context = { ...asked(input), ...tagsOf(role) };
           return wanted.flatMap((action): readonly Need[] => {
-            const need: Need = { action, resource: input.RoleArn ?? "", context: asked(input), trusted: true };
+            const need: Need = { action, resource: input.RoleArn ?? "", context, trusted: true };
             const door = role && trusted(role, identity, need);
             if (!door) throw notAuthorized(identity, need);
             return door === "named" ? [] : [need];
@@ -45,11 +65,24 @@ export function openSts(accounts: readonly Account[]): Api {
         run(input, call) {
           const found = find(input.RoleArn ?? "");
           if (!found) throw new Refusal("AccessDenied", "the role is gone", 403);
-          return assume(found, input, call);
+          const answer = assume(found, input, call);
+          records.push({
+            at: call.at,
+            by: call.identity.arn,
+            roleArn: found.role.arn,
+            sessionName: input.RoleSessionName ?? "",
+            ...(answer.SourceIdentity !== undefined && { sourceIdentity: answer.SourceIdentity }),
+            ...(input.ExternalId !== undefined && { externalId: input.ExternalId }),
+            region: call.region,
+            accessKeyId: answer.Credentials.AccessKeyId,
+          });
+          if (records.length > recordLimit) records.shift();
+          return answer;
         },
       }),
     },
   });
+  return { ...api, assumptions: () => [...records] };
 }
 
 function assume({ account, role }: { account: Account; role: Role }, input: sts.AssumeRoleRequest, call: Call) {
@@ -165,6 +198,14 @@ function asked(input: sts.AssumeRoleRequest): Context {
     ...Object.fromEntries((input.Tags ?? []).map(({ Key = "", Value }) => [`aws:RequestTag/${Key}`, Value])),
   };
 }
+
+/** The tags of the role that is to be assumed, by both names that IAM has for them. */
+const tagsOf = (role: Role | undefined): Context =>
+  Object.fromEntries(
+    Object.entries(role?.tags ?? {}).flatMap(([key, value]) =>
+      ["iam", "aws"].map((prefix) => [`${prefix}:ResourceTag/${key}`, value]),
+    ),
+  );
 
 function requirePattern(member: string, value: string, pattern: RegExp, told: string): void {
   if (!pattern.test(value)) {

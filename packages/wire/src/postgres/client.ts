@@ -8,6 +8,7 @@ import { Failure, toFailure } from "@sallyport/core/failure";
 import { compose, quiet, reader, take, takeOrEnd } from "../bytes.ts";
 import type { Rows, Server, Socket, Upstream } from "../protocol.ts";
 import { bindingOf, type Scram, startScram } from "../scram.ts";
+import { answerDigest } from "./digest.ts";
 import { codes, errorFields, SSLRequest, Sync, startup } from "./message.ts";
 import type { Wanted } from "./server.ts";
 
@@ -53,7 +54,7 @@ const serverError = (body: Buffer, hint?: string): Failure => {
   const { sqlState, message } = errorFields(body);
   return new Failure("upstream_refused", message || "the database refused without a reason", {
     details: { sqlstate: sqlState },
-    ...(hint === undefined || !sqlState.startsWith("28") ? {} : { hint }),
+    ...(hint === undefined || !/^(28|42501)/.test(sqlState) ? {} : { hint }),
   });
 };
 
@@ -126,7 +127,8 @@ const authenticator = (socket: Socket, credential: Credential) => {
     else if (method === 5) {
       const { user, password: known } = password(5, "challenge");
       socket.write(answer(`md5${md5(md5(known.reveal(), user), fields.bytes(4))}\0`));
-    } else if (method === 10) startSasl(fields);
+    } else if (method === 13) socket.write(answerDigest(fields, password(13, "challenge").password.reveal()));
+    else if (method === 10) startSasl(fields);
     else if (method === 11 && scram && !proven) socket.write(answer(await scram.answer(text())));
     else if (method === 12 && scram && !proven) {
       scram.verify(text());
@@ -144,9 +146,11 @@ const authenticator = (socket: Socket, credential: Credential) => {
 };
 
 const refusedHint = (credential: Credential): string =>
-  credential.as === "password" && credential.methods === "clear"
-    ? `the proxy needs rds-db:connect for ${credential.user}, and in the database: grant rds_iam to that user; and a clock that is right`
-    : `the password of ${credential.user} is not, or no longer, the one we hold`;
+  credential.as === "password" && credential.help !== undefined
+    ? credential.help
+    : credential.as === "password" && credential.methods === "clear"
+      ? `the proxy needs rds-db:connect for ${credential.user}, and in the database: grant rds_iam to that user; and a clock that is right`
+      : `the password of ${credential.user} is not, or no longer, the one we hold`;
 
 /** From the startup to ReadyForQuery. */
 const settle = async (socket: Socket, credential: Credential): Promise<Omit<PostgresServer, "socket" | "peer">> => {
