@@ -55,7 +55,7 @@ const environment = ({ table, audit, keys }: Ground) => ({
   SALLYPORT_AUDIT_BUCKET: audit.bucket,
   SALLYPORT_AUDIT_KEY: keys.audit.id,
   SALLYPORT_SPOOL_DIR: spoolFolder,
-  SALLYPORT_DRAIN_SECONDS: "100",
+  SALLYPORT_DRAIN_SECONDS: "90",
   SALLYPORT_DRAIN_FOR_SECONDS: String(drainFor),
 });
 

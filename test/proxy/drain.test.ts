@@ -81,6 +81,24 @@ it("drains at once when nobody is there, although the table is gone", async () =
   expect(house.log.map(({ message }) => message)).toContain("the heartbeat can't be written");
 });
 
+it("S-42 goes with its audit although the table stands still: the sink is not kept waiting for it", async () => {
+  const closed = Promise.withResolvers<void>();
+  const sink = {
+    ...house.sink,
+    close: async (): Promise<void> => {
+      await house.sink.close();
+      closed.resolve();
+    },
+  };
+  const leaving = await house.beside({ sink });
+  const table = Promise.withResolvers<void>();
+  house.store.fault.hold(table.promise);
+  const drained = leaving.drain(0);
+  await closed.promise;
+  table.resolve();
+  await drained;
+});
+
 it("ends a session whose client takes no words", async () => {
   const leaving = await house.beside();
   const { token } = await house.issue();

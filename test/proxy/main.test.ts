@@ -22,7 +22,7 @@ it("has a default for whatever can have one", () => {
     healthPort: 8080,
     peerPort: 7444,
     allow: [],
-    drainMs: 100_000,
+    drainMs: 90_000,
     auditBytes: 67_108_864,
     caFile: undefined,
   });

@@ -114,9 +114,9 @@ describe.each(names)("%s", (name) => {
     expect(container(name)["privileged"]).toBeUndefined();
   });
 
-  it("has two minutes to leave, of which sessions get all but the last twenty seconds", () => {
+  it("has two minutes to leave, of which sessions get all but the last thirty seconds", () => {
     expect(container(name)["stopTimeout"]).toBe(120);
-    expect(Number(environmentOf(name)["SALLYPORT_DRAIN_SECONDS"])).toBe(100);
+    expect(Number(environmentOf(name)["SALLYPORT_DRAIN_SECONDS"])).toBe(90);
     // before that, an hour to make way for a newer revision, as long as the balancer keeps a target that it lets go
     expect(Number(environmentOf(name)["SALLYPORT_DRAIN_FOR_SECONDS"])).toBe(3_600);
   });

@@ -275,16 +275,18 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
     sessions.drain();
     // peers may still ask for cancels, and the balancer whether we live
     const doors = Object.entries(servers).flatMap(([name, server]) => (isInner(name) ? [] : [close(server)]));
-    await heartbeat.beat();
+    const told = heartbeat.beat();
     await waitAtMost(waitMs, roster.allServed());
     endAll();
     await waitAtMost(limits.graceMs * 3, roster.allServed());
     roster.destroy();
     await waitAtMost(limits.graceMs, roster.allServed());
     clearInterval(ticker);
-    await waitAtMost(owedWithin, ledger.settle());
-    await heartbeat.stop();
-    await sink.close();
+    // side by side: after `waitMs` all of it takes 25 s at most, and ECS gives a task 120 in all
+    await Promise.all([
+      waitAtMost(owedWithin, Promise.all([told, ledger.settle()])).then(heartbeat.stop),
+      sink.close(),
+    ]);
     for (const [name, server] of Object.entries(servers)) if (isInner(name)) server.close();
     await waitAtMost(limits.graceMs, Promise.all(doors));
   };

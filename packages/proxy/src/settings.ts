@@ -86,7 +86,7 @@ export const Settings = z
       .string()
       .default("")
       .transform((text) => text.split(",").filter((part) => part.trim() !== "")),
-    SALLYPORT_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(100),
+    SALLYPORT_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(90),
     /** Counts up with each deployment. On ECS it is the task definition's, and asked for. */
     SALLYPORT_REVISION: z.coerce.number().int().min(0).optional(),
     /** How long sessions may go on once a newer revision serves. */
