@@ -193,8 +193,9 @@ export const openAsks = ({ pending, tell, rule, answer }: AskOptions): Asks => {
     const have = bytes.length - at;
     need = headerSize + 4;
     if (have < need) return at;
+    // it may be told what is wrong with it
+    asker = { requestId: bytes.readInt32LE(at + 4), opcode: bytes.readInt32LE(at + 12) };
     const { length, requestId, opcode } = parseHeader(bytes, at);
-    asker = { requestId, opcode };
     if (opcode === opcodes.reply) throw malformed("an answer to nothing");
     const isQuery = opcode === opcodes.query;
     if (isQuery && length > loginLimit) throw new Failure("too_large", "a hello that long");

@@ -99,7 +99,7 @@ export const relay = (client: MongodbClient, server: MongodbServer, live: Live):
       const words = errorDocument(why, codeOf(why));
       if (goesOn !== undefined) return dismiss(near, message(words, { responseTo: goesOn }));
       // a client that is between two messages; in the middle of one the rest of it could be taken for the next
-      const patient = by === "cut" && !asks.inside();
+      const patient = by === "cut" && why.code !== "protocol" && why.code !== "too_large" && !asks.inside();
       const asker = waiting ?? (patient ? await nextAsker(near, boundaryMs) : undefined);
       return dismiss(near, asker && answer(asker, words));
     };

@@ -103,7 +103,7 @@ export const openResults = ({ pending, tell, opened, closed }: ResultOptions): R
   };
 
   const textAt = (bytes: Buffer, value: number, size: number): string =>
-    textOf(bytes, value + 4, value + Math.min(size, longestText) - 1);
+    textOf(bytes, value + 4, value + 3 + Math.min(size, longestText));
 
   /** What an element says that is read. */
   const note = (bytes: Buffer, place: Place, key: string, type: number, value: number): void => {
