@@ -2,7 +2,7 @@
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Signer } from "@sallyport/core/ports";
+import type { Head, Signer } from "@sallyport/core/ports";
 import type { Seal } from "@sallyport/core/seal";
 import { openFolderSink } from "@sallyport/proxy/folder";
 import { openNotary } from "@sallyport/proxy/notary";
@@ -55,11 +55,21 @@ const write = async (
   const folder = join(world.folder, "audit");
   const sink = await openFolderSink({ folder, proxy: "p", clock: { now: () => 0 }, bytes: 100_000_000 });
   const ids = ["ses_a", "ses_b", "ses_c"];
+  let on: Head | undefined;
   for (let seq = 1; seq <= 5; seq++) {
-    for (const id of ids) sink.append(id, 1_790_000_000_000 + seq, makeStatement(said(seq)));
-    if (seq === 3) await sink.settled();
+    for (const id of ids)
+      sink.append(
+        id,
+        1_790_000_000_000 + seq,
+        makeStatement(seq === 5 ? { event: "session.end", ...said(seq) } : said(seq)),
+      );
+    if (seq === 3) {
+      await sink.settled();
+      on = sink.head("ses_b");
+    }
   }
   const notary = openNotary({ signer, digest });
+  const early = on && (await notary.seal({ session: "ses_b", ...on }));
   const items = await Promise.all(
     ids.map(async (id) => {
       const { seq, head } = sink.head(id) ?? { seq: 0, head: "" };
@@ -75,7 +85,15 @@ const write = async (
   );
   const [name = ""] = readdirSync(folder);
   const file = join(folder, name);
-  return { folder, file, sessions, key, items, all: ["audit", "verify", folder, "--sessions", sessions, "--key", key] };
+  return {
+    folder,
+    file,
+    sessions,
+    key,
+    items,
+    early,
+    all: ["audit", "verify", folder, "--sessions", sessions, "--key", key],
+  };
 };
 const edit = (file: string, change: (lines: string[]) => string[]): void =>
   writeFileSync(
@@ -167,7 +185,8 @@ describe("sally audit verify", () => {
     const { all, folder, sessions, items } = await write();
     const forged = join(world.folder, "forged");
     const sink = await openFolderSink({ folder: forged, proxy: "p", clock: { now: () => 0 }, bytes: 1_000_000 });
-    for (let seq = 1; seq <= 5; seq++) sink.append("ses_b", seq, makeStatement({ text: "nothing to see" }));
+    for (let seq = 1; seq <= 5; seq++)
+      sink.append("ses_b", seq, makeStatement({ text: "nothing to see", ...(seq === 5 && { event: "session.end" }) }));
     const head = sink.head("ses_b")?.head ?? "";
     await sink.close();
     const [own = ""] = readdirSync(folder);
@@ -190,14 +209,58 @@ describe("sally audit verify", () => {
     expect(found.status).toBe(1);
   });
 
+  it("S-43 finds an end that was put back to where a head had been signed before, and says when a session has no end", async () => {
+    const { all, file, sessions, items, early } = await write();
+    if (!early) throw new Error("nothing was signed on the way");
+    edit(file, (lines) => lines.filter((line) => !/"ses_b".*"seq":[45],/.test(line)));
+    const putBack = (state: string) =>
+      writeFileSync(
+        sessions,
+        JSON.stringify({
+          Items: items.map((one) => (one.id.S === "ses_b" ? item("ses_b", early.seq, early.head, early, state) : one)),
+        }),
+      );
+    putBack("ended");
+    const found = await world.run(all);
+    expect(found.status).toBe(1);
+    expect(found.stdout).toMatch(/ses_b .*it ended, and line 3, the last, is not its end/);
+    putBack("lost");
+    const lost = await world.run(all);
+    expect(lost.stdout).toMatch(/ses_b .*whole, signed, lost$/m);
+    expect(lost.stdout.match(/whole, signed$/gm)).toHaveLength(2);
+  });
+
+  it("S-43 takes a session that has just begun for whole, and no older one of which nothing is signed", async () => {
+    const { folder, all, sessions, items } = await write();
+    const unsigned = items.map((one) => {
+      const { sealed: _sealed, seq: _seq, head: _head, ...rest } = one;
+      return one.id.S === "ses_b" ? { ...rest, state: { S: "live" } } : one;
+    });
+    writeFileSync(sessions, JSON.stringify({ Items: unsigned }));
+    const young = await world.run(all);
+    expect(young).toMatchObject({ status: 0, stderr: "" });
+    expect(young.stdout).toMatch(/ses_b .*whole as far as it goes, live$/m);
+    const later = { session: "ses_d", chain: "", seq: 1, at: 1_790_000_000_000 + 3_600_000 };
+    writeFileSync(join(folder, "later.jsonl"), `${JSON.stringify(later)}\n`);
+    const old = await world.run(all);
+    expect(old.status).toBe(1);
+    expect(old.stdout).toMatch(/ses_b .*nothing of it is signed/);
+    expect(old.stderr).not.toContain("--sessions");
+    writeFileSync(sessions, JSON.stringify({ Items: items }));
+    expect((await world.run(all)).stderr).toContain("1 sessions are not among those of --sessions");
+  });
+
   it("says which files and lines it can't take for the audit's", async () => {
     const { folder } = await write();
     mkdirSync(join(folder, "more"));
-    writeFileSync(join(folder, "more", `x_${"0".repeat(64)}.jsonl`), '{"session":"ses_z"}\nnot json\nhalf');
+    writeFileSync(
+      join(folder, "more", `x_${"0".repeat(64)}.jsonl`),
+      '{"session":"ses_z"}\nnot json\n{"session":"a","chain":"","seq":1,"at":1e300}\nnull\nhalf',
+    );
     const { status, stderr } = await world.run(["audit", "verify", folder]);
     expect(status).toBe(1);
     expect(stderr).toContain("is not what its name says");
-    for (const line of [1, 2, 3]) expect(stderr).toContain(`.jsonl:${line} is no line of the audit`);
+    for (const line of [1, 2, 3, 4, 5]) expect(stderr).toContain(`.jsonl:${line} is no line of the audit`);
   });
 });
 

@@ -9,6 +9,8 @@ import { Failure } from "@sallyport/core/failure";
 export interface TrailLine extends ChainLine {
   readonly session: string;
   readonly at: number;
+  /** Does it say that the session ended? */
+  readonly ends: boolean;
 }
 export interface Trail {
   /** By session, in the order of their numbers. */
@@ -33,8 +35,9 @@ const filesIn = async (path: string): Promise<readonly string[]> => {
 
 const lineOf = (bytes: Uint8Array): TrailLine | undefined => {
   try {
-    const head = LineHead.safeParse(JSON.parse(Buffer.from(bytes).toString()));
-    return head.success ? { ...head.data, bytes } : undefined;
+    const said = JSON.parse(Buffer.from(bytes).toString()) as { readonly event?: unknown } | null;
+    const head = LineHead.safeParse(said);
+    return head.success ? { ...head.data, bytes, ends: said?.event === "session.end" } : undefined;
   } catch {
     return undefined;
   }

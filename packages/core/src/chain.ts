@@ -10,7 +10,8 @@ export const LineHead = z.object({
   session: z.string(),
   chain: z.string().regex(/^(?:[0-9a-f]{64})?$/),
   seq: z.number().int().min(1),
-  at: z.number(),
+  /** As a date can have it. */
+  at: z.number().int().min(0).max(8.64e15),
 });
 export type LineHead = z.infer<typeof LineHead>;
 

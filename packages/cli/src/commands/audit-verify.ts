@@ -25,11 +25,24 @@ interface Verdict {
   readonly to?: string;
   /** Proven whole up to this line. */
   readonly whole: number;
+  /** What the table says of it. */
+  readonly state?: SessionEnd["state"];
   /** Told by the table, and signed, up to this line; absent when it is not known. */
   readonly told?: number;
   readonly signed?: number;
   readonly problem?: string;
 }
+
+/** What a session is judged by, beside its lines. */
+interface Evidence {
+  readonly end: SessionEnd | undefined;
+  readonly key: KeyObject | undefined;
+  /** When the last of all lines was said. */
+  readonly newest: number;
+}
+
+/** A proxy tells every ten minutes how far its living sessions are. */
+const toldWithin = 1_200_000;
 
 const hashAll = (pieces: readonly Uint8Array[]): string => {
   const hash = createHash("sha256");
@@ -41,28 +54,30 @@ const hashAll = (pieces: readonly Uint8Array[]): string => {
 const objection = (
   id: string,
   chain: Chain,
-  end: SessionEnd | undefined,
-  key: KeyObject | undefined,
+  lines: readonly TrailLine[],
+  { end, key, newest }: Evidence,
 ): string | undefined => {
   if (chain.broken !== undefined) return chain.broken;
   if (end?.seq !== undefined && end.head !== undefined) {
     const missing = objectTo(chain, { seq: end.seq, head: end.head });
     if (missing !== undefined) return missing;
     if (end.state === "ended" && chain.seq > end.seq) return `it ended with line ${end.seq}, and there are more`;
+    // a head signed on the way is no proof of the end: who put it in the end's place had to leave the end out
+    if (end.state === "ended" && !lines.at(-1)?.ends)
+      return `it ended, and line ${chain.seq}, the last, is not its end`;
   }
   if (!key || !end) return undefined;
-  if (!end.sealed) return "nothing of it is signed";
+  if (!end.sealed) {
+    const young = end.state === "live" && newest - (lines[0]?.at ?? newest) < toldWithin;
+    return young ? undefined : "nothing of it is signed";
+  }
   return isSigned(id, end.sealed, key) ? objectTo(chain, end.sealed) : "its signature is not the key's";
 };
 
-const judge = (
-  session: string,
-  lines: readonly TrailLine[],
-  end: SessionEnd | undefined,
-  key: KeyObject | undefined,
-): Verdict => {
+const judge = (session: string, lines: readonly TrailLine[], evidence: Evidence): Verdict => {
+  const { end, key } = evidence;
   const chain = followChain(lines, hashAll);
-  const problem = objection(session, chain, end, key);
+  const problem = objection(session, chain, lines, evidence);
   const at = (line: TrailLine | undefined): string | undefined => line && new Date(line.at).toISOString();
   const [from, to] = [at(lines[0]), at(lines.at(-1))];
   return {
@@ -71,16 +86,20 @@ const judge = (
     ...(from !== undefined && { from }),
     ...(to !== undefined && { to }),
     whole: chain.seq,
+    ...(end && { state: end.state }),
     ...(end?.seq !== undefined && { told: end.seq }),
     ...(key && end?.sealed && problem === undefined && { signed: end.sealed.seq }),
     ...(problem !== undefined && { problem }),
   };
 };
 
-const words = ({ problem, lines, told, signed }: Verdict): string => {
+const words = ({ problem, lines, state, told, signed }: Verdict): string => {
   if (problem !== undefined) return problem;
-  if (signed !== undefined) return signed === lines ? "whole, signed" : `whole, signed up to line ${signed}`;
-  return told === undefined ? "whole as far as it goes" : told === lines ? "whole" : `whole, told up to line ${told}`;
+  const open = state === undefined || state === "ended" ? "" : `, ${state}`;
+  if (signed !== undefined)
+    return signed === lines ? `whole, signed${open}` : `whole, signed up to line ${signed}${open}`;
+  if (told === undefined) return `whole as far as it goes${open}`;
+  return told === lines ? `whole${open}` : `whole, told up to line ${told}${open}`;
 };
 
 const act = async (context: Context, paths: readonly string[], options: Options): Promise<void> => {
@@ -93,7 +112,9 @@ const act = async (context: Context, paths: readonly string[], options: Options)
   const key = options.key === undefined ? undefined : await readKey(options.key);
   const { sessions, problems, files } = await withProgress(context, "reading the audit", readTrail(paths, only));
   const ids = new Set([...sessions.keys(), ...(known?.keys() ?? [])].filter((id) => only === undefined || id === only));
-  const verdicts = [...ids].sort().map((id) => judge(id, sessions.get(id) ?? [], known?.get(id), key));
+  let newest = 0;
+  for (const lines of sessions.values()) for (const { at } of lines) newest = Math.max(newest, at);
+  const verdicts = [...ids].sort().map((id) => judge(id, sessions.get(id) ?? [], { end: known?.get(id), key, newest }));
   printAs(context, options.format, { files, problems, sessions: verdicts }, () => {
     const rows = verdicts.map((one) => [one.session, String(one.lines), one.from ?? "", one.to ?? "", words(one)]);
     printTable(context, ["Session", "Lines", "From", "To", "Verdict"], rows);
@@ -106,6 +127,9 @@ const act = async (context: Context, paths: readonly string[], options: Options)
     return;
   }
   if (ids.size === 0) throw new Failure("not_found", "no session is there to be verified");
+  const unknown = known ? verdicts.filter(({ state }) => state === undefined).length : 0;
+  if (unknown > 0)
+    note(context, `${unknown} sessions are not among those of --sessions: what is missing at their ends does not show`);
   if (!known)
     note(context, "lines missing at a session's end show only with --sessions, changed ones there with --key");
 };
