@@ -66,3 +66,20 @@ it("S-44 is refused on what the deployment does not name, with the statement to 
   );
   expect((await failureOf(switchOn(open().rds, "orders"))).code).toBe("denied");
 });
+
+it("is left to its owner where other changes wait for the maintenance window, since AWS would make those at once too", async () => {
+  rds.addInstance(where, { id: "orders", iam: false });
+  rds.change(where, "orders", { PendingModifiedValues: { DBInstanceClass: "db.r8g.large", EngineVersion: "17.2" } });
+  rds.addCluster(where, { id: "shop", iam: false });
+  rds.addInstance(where, { id: "shop-1", cluster: "shop" });
+  rds.change(where, "shop", { PendingModifiedValues: { EngineVersion: "17.2" } });
+  const kinds = kindsOfEnable();
+  for (const [kind, id, waiting] of [
+    [kinds.rds, "orders", "DBInstanceClass, EngineVersion"],
+    [kinds.aurora, "shop", "EngineVersion"],
+  ] as const) {
+    const sighting = await seen(kind, id);
+    expect(sighting).not.toHaveProperty("iamOff");
+    expect(sighting.reason).toContain(`makes at once what waits for the maintenance window as well: ${waiting}`);
+  }
+});

@@ -4,7 +4,7 @@ import type { DBCluster, DBClusterEndpoint, DBInstance } from "@aws-sdk/client-r
 import type { Found, Listing, Sighting } from "@sallyport/core/kind";
 import type { auroraEngines } from "./engine.ts";
 import { tooOld } from "./engine.ts";
-import { aging, endpointOf, iamOff, isSwitching, judge, partsOf, tagsOf } from "./rds.ts";
+import { aging, endpointOf, iamOff, isSwitching, judge, partsOf, tagsOf, waitingIn } from "./rds.ts";
 
 const usable = new Set([
   ...["active", "available", "backing-up", "backtracking", "failing-over", "maintenance", "migrating", "modifying"],
@@ -94,13 +94,15 @@ const sightingsOf = (
   const unfit = unfitFor(cluster, tooOld(engine, known, engineVersion));
   const off = unfit === undefined && !cluster.IAMDatabaseAuthenticationEnabled;
   const switching = isSwitching(state, cluster.PendingModifiedValues);
+  const waiting = waitingIn(cluster.PendingModifiedValues);
+  const mayAsk = off && !switching && waiting.length === 0 && state === "available";
   const member = beside.aged.get(identifier);
   const sightings = endpointsOf(cluster, beside).map(({ host, endpointType, ...own }): Sighting => {
     const address = endpointOf(host, cluster.Port, where);
     const endpoint = address && own.verify !== undefined ? { ...address, verifyName: own.verify } : address;
     const foreign =
       host !== undefined && !address ? `its endpoint ${host} is not an address of RDS in ${region}` : undefined;
-    const hindrance = foreign ?? unfit ?? (off ? iamOff("cluster", region, identifier, switching) : undefined);
+    const hindrance = foreign ?? unfit ?? (off ? iamOff("cluster", region, identifier, switching, waiting) : undefined);
     const itself = judge(identifier, beside.states.get(host ?? "") ?? state, usable);
     const worst = judged.status === "available" ? itself : judged;
     const reason = hindrance ?? worst.reason ?? (member === undefined ? undefined : aging(region, member));
@@ -114,7 +116,7 @@ const sightingsOf = (
       ...(endpoint && { endpoint }),
       ...(own.verify !== undefined &&
         cluster.Port !== undefined && { signFor: { host: own.verify, port: cluster.Port } }),
-      ...(off && foreign === undefined && !switching && state === "available" && { iamOff: true as const }),
+      ...(mayAsk && foreign === undefined && { iamOff: true as const }),
     };
   });
   return { sightings, ...(judged.warning !== undefined && { warning: judged.warning }) };

@@ -164,12 +164,29 @@ export const isSwitching = (
 /** What AWS gives is text like any other: whatever is no plain word is quoted (S-47). */
 const word = (text: string): string => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
+/** Other changes that wait for the maintenance window, by AWS's names: a change made at once takes them along, restarts and all. */
+export const waitingIn = (pending: object = {}): readonly string[] =>
+  Object.entries(pending).flatMap(([name, value]) =>
+    name === "IAMDatabaseAuthenticationEnabled" || value === undefined || (Array.isArray(value) && value.length === 0)
+      ? []
+      : name,
+  );
+
 /** Why it can't be logged in to yet, and the command that mends it. */
-export const iamOff = (of: "cluster" | "instance", region: string, identifier: string, switching: boolean): string =>
-  switching
-    ? "IAM authentication is being switched on: it is looked at again with the next run"
-    : `IAM authentication is off: aws rds modify-db-${of} --region ${region} --db-${of}-identifier ${word(identifier)} ` +
-      "--enable-iam-database-authentication --apply-immediately";
+export const iamOff = (
+  of: "cluster" | "instance",
+  region: string,
+  identifier: string,
+  switching: boolean,
+  waiting: readonly string[] = [],
+): string => {
+  if (switching) return "IAM authentication is being switched on: it is looked at again with the next run";
+  const command =
+    `aws rds modify-db-${of} --region ${region} --db-${of}-identifier ${word(identifier)} ` +
+    "--enable-iam-database-authentication --apply-immediately";
+  const more = `\nit makes at once what waits for the maintenance window as well: ${waiting.join(", ")}`;
+  return `IAM authentication is off: ${command}${waiting.length > 0 ? more : ""}`;
+};
 
 export const aging = (region: string, instance: string): string =>
   `its certificate is from rds-ca-2019, which ended in 2024: aws rds modify-db-instance --region ${region} ` +

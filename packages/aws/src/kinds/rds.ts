@@ -17,6 +17,7 @@ import {
   partsOf,
   tagsOf,
   type World,
+  waitingIn,
 } from "../rds.ts";
 
 const usable = new Set([
@@ -78,7 +79,8 @@ const sightingOf = (instance: DBInstance, { region }: Listing): { sighting?: Sig
       : tooOld(engine, known, engineVersion);
   const off = unfit === undefined && !instance.IAMDatabaseAuthenticationEnabled;
   const switching = isSwitching(state, instance.PendingModifiedValues);
-  const hindrance = unfit ?? (off ? iamOff("instance", region, identifier, switching) : undefined);
+  const waiting = waitingIn(instance.PendingModifiedValues);
+  const hindrance = unfit ?? (off ? iamOff("instance", region, identifier, switching, waiting) : undefined);
   const aged = instance.CACertificateIdentifier === "rds-ca-2019" ? aging(region, identifier) : undefined;
   const reason = hindrance ?? judged.reason ?? aged;
   const vpcId = instance.DBSubnetGroup?.VpcId;
@@ -97,7 +99,7 @@ const sightingOf = (instance: DBInstance, { region }: Listing): { sighting?: Sig
     ...(reason !== undefined && { reason }),
     ...(vpcId !== undefined && { vpcId }),
     ...(endpoint && { endpoint }),
-    ...(off && !switching && state === "available" && { iamOff: true as const }),
+    ...(off && !switching && waiting.length === 0 && state === "available" && { iamOff: true as const }),
   };
   return { sighting, ...(judged.warning !== undefined && { warning: judged.warning }) };
 };
