@@ -22,8 +22,12 @@ interface Started<T> {
 const isTimeout = (thrown: unknown): boolean =>
   thrown instanceof Error && ["TimeoutError", "AbortError"].includes(thrown.name);
 
+/** Refused before it ran, for the time it was signed at; from the answer the client has learned theirs. */
+const isSkew = (thrown: unknown): boolean =>
+  (thrown as { $metadata?: { clockSkewCorrected?: boolean } })?.$metadata?.clockSkewCorrected === true;
+
 const openInvoke = <T>({ name, title, answer, patience, late }: Started<T>): ((event: object) => Promise<T>) => {
-  // never sent twice: a second run beside the first helps nobody
+  // never run twice: a second run beside the first helps nobody
   const client = new LambdaClient({
     maxAttempts: 1,
     requestHandler: { requestTimeout: patience, throwOnRequestTimeout: true },
@@ -36,10 +40,14 @@ const openInvoke = <T>({ name, title, answer, patience, late }: Started<T>): ((e
       throw new Failure("unavailable", `${title} answered something else than it should`, { hint, cause });
     }
   };
+  const invoke = (Payload: Uint8Array) => client.send(new InvokeCommand({ FunctionName: name, Payload }));
   return async (event) => {
-    const Payload = new TextEncoder().encode(JSON.stringify(event));
+    const bytes = new TextEncoder().encode(JSON.stringify(event));
     try {
-      const { FunctionError, Payload: payload } = await client.send(new InvokeCommand({ FunctionName: name, Payload }));
+      const { FunctionError, Payload: payload } = await invoke(bytes).catch((thrown: unknown) => {
+        if (isSkew(thrown)) return invoke(bytes);
+        throw thrown;
+      });
       if (FunctionError !== undefined) throw new Failure("unavailable", `${title} failed`, { hint });
       return read(payload);
     } catch (thrown) {

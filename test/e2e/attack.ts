@@ -58,6 +58,8 @@ export const doorOf = (laptop: Laptop, answer: ConnectAnswer, port?: number): Do
 export interface Session {
   readonly socket: Socket;
   readonly pid: number;
+  /** What a cancel says: the process id and its secret. */
+  readonly key: Buffer;
   send(...pieces: readonly Buffer[]): void;
   next(): Promise<Message | undefined>;
   /** Runs a statement; the first column of its rows. @throws Error with the code when the answer is an error */
@@ -82,9 +84,10 @@ const talk = (socket: Socket) => {
 
 const firstColumn = (body: Buffer): string => body.subarray(6, 6 + Math.max(0, body.readInt32BE(2))).toString();
 
-const openTalk = (socket: Socket, next: () => Promise<Message | undefined>, pid: number): Session => ({
+const openTalk = (socket: Socket, next: () => Promise<Message | undefined>, key: Buffer): Session => ({
   socket,
-  pid,
+  pid: key.length < 4 ? 0 : key.readInt32BE(),
+  key,
   send: (...pieces) => void socket.write(Buffer.concat(pieces)),
   next,
   async query(text) {
@@ -119,14 +122,14 @@ export const logInOver = async (
 ): Promise<Session | Ending> => {
   const next = talk(socket);
   socket.write(startup(0x30000, "user", door.user, "database", door.database, ...(door.settings ?? [])));
-  let pid = 0;
+  let key: Buffer = Buffer.alloc(0);
   for (;;) {
     const message = await next();
     if (!message) return wordless;
     const { type, body } = message;
     if (type === "R" && body.readInt32BE() === 3) socket.write(say("p", door.password));
-    if (type === "K") pid = body.readInt32BE();
-    if (type === "Z") return openTalk(socket, next, pid);
+    if (type === "K") key = body;
+    if (type === "Z") return openTalk(socket, next, key);
     if (type !== "E") continue;
     // what is refused is also hung up on
     const ending = endingOf(body);

@@ -1,11 +1,7 @@
-// A table that throttles, and clocks that are five minutes off: what is refused and why, what lives on, and that all is well again.
-import { writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// A table that throttles: what is refused and why, what lives on, and that all is well again.
 import type { Client } from "@sallyport/client/client";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { doorOf, enter, eventually, logIn, refused, within } from "./attack.ts";
+import { doorOf, enter, eventually, refused, within } from "./attack.ts";
 import { openOwnTable, roleOf, type Table } from "./owner.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -13,9 +9,7 @@ let world: World;
 let table: Table;
 let strict: Client;
 let best: Client;
-let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "sallyport-skew-"));
   world = await openWorld();
   table = openOwnTable(world.laptop);
   await world.put(roleOf("strict", { lock: "strict", bearer_logins: 100 }));
@@ -26,7 +20,6 @@ beforeAll(async () => {
 afterAll(async () => {
   table?.close();
   await world?.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 it.each(["ProvisionedThroughputExceededException", "ThrottlingException"])(
@@ -63,44 +56,3 @@ it("a table that throttles now and then is asked again, and nobody notices", { t
   }
   world.laptop.aws.fault.clear();
 });
-
-/** A proxy whose clock is so far off: its whole process, before anything else of it runs. */
-const startSkewed = async (minutes: number) => {
-  const file = join(folder, `skew${minutes}.mjs`);
-  const off = minutes * 60_000 + Math.sign(minutes) * 5_000;
-  writeFileSync(
-    file,
-    `const real = Date.now; const D = Date; Date.now = () => real() + ${off};
-     globalThis.Date = class extends D { constructor(...args) { if (args.length === 0) super(real() + ${off}); else super(...args); } static now() { return real() + ${off}; } };`,
-  );
-  return world.laptop.startProxy({ NODE_OPTIONS: `--import=file://${file}` });
-};
-
-it.each([5, -5])(
-  "S-50 a proxy whose clock is %i minutes off still reaches the table, and says what is wrong",
-  { timeout: 90_000 },
-  async (minutes) => {
-    const skewed = await startSkewed(minutes);
-    const answer = await world.bearer(best);
-    const how = await logIn(doorOf(world.laptop, answer, skewed.ports.postgres));
-    if ("code" in how) {
-      // RDS takes no token that is not of its time: the reason names the clock or the token, never a password of the client's
-      expect(how, JSON.stringify(how)).toMatchObject({
-        code: expect.stringMatching(/^(28P01|08001|08006|28000|57P03|42501)$/),
-      });
-      // a token of its future is any bad token to whoever shows it, and told in the log
-      if (how.message === "this token is not valid here") expect(skewed.log()).toContain("issued in the future");
-      else expect(`${how.message} ${how.hint}`).toMatch(/clock/);
-    } else {
-      expect(await how.query("select 1")).toEqual(["1"]);
-      how.close();
-    }
-    // others are not touched, and its sweeping does not end what lives
-    const [healthy] = world.proxies;
-    const session = await enter(doorOf(world.laptop, await world.bearer(best), healthy?.ports.postgres));
-    await world.laptop.runtime.invoke("sweep", {});
-    expect(await session.query("select 1")).toEqual(["1"]);
-    session.close();
-    await world.laptop.stopProxy(skewed);
-  },
-);

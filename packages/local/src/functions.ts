@@ -20,7 +20,7 @@ export interface Task {
   readonly event: unknown;
   readonly requestId: string;
   readonly functionArn: string;
-  readonly deadlineAt: number;
+  readonly timeoutMs: number;
 }
 /** What came of it; results cross as JSON, as they do on AWS. */
 export type Outcome =
@@ -95,7 +95,7 @@ const send = (instance: Instance, of: FunctionDefinition, event: unknown, reques
       event: JSON.parse(JSON.stringify(event ?? {})),
       requestId,
       functionArn: of.arn,
-      deadlineAt: Date.now() + of.timeoutMs,
+      timeoutMs: of.timeoutMs,
     };
     instance.worker.postMessage(task);
   });

@@ -8,7 +8,7 @@ type Handler = (event: unknown, context: unknown) => Promise<unknown>;
 const { entry, name } = workerData as { entry: string; name: string };
 const { handler } = (await import(entry)) as { handler: Handler };
 
-const contextOf = (task: Task) => ({
+const contextOf = (task: Task, startedAt = performance.now()) => ({
   awsRequestId: task.requestId,
   functionName: name,
   functionVersion: "$LATEST",
@@ -17,7 +17,8 @@ const contextOf = (task: Task) => ({
   logGroupName: `/aws/lambda/${name}`,
   logStreamName: "laptop",
   callbackWaitsForEmptyEventLoop: false,
-  getRemainingTimeInMillis: () => Math.max(0, task.deadlineAt - Date.now()),
+  // the function's own clock may be wrong
+  getRemainingTimeInMillis: () => Math.max(0, startedAt + task.timeoutMs - performance.now()),
 });
 
 const run = async (task: Task): Promise<Outcome> => {
