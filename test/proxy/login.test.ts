@@ -320,6 +320,28 @@ it("gives counts back once when the table did it and its answer was lost", async
   expect(itemsOf("spend")[0]).toMatchObject({ logins: 1, live: 0 });
 });
 
+it("S-43 a session whose beginning's answer was lost says how far its records go, as any that ended", async () => {
+  const { transact } = house.store;
+  const store: Store = {
+    ...house.store,
+    transact: async (changes) => {
+      await transact(changes);
+      throw new Failure("unavailable", "the answer was lost");
+    },
+  };
+  const beside = await house.beside({ store });
+  const { token } = await house.issue();
+  await logIn(beside, token);
+  await eventually(() => itemsOf("session")[0]?.["state"] === "ended");
+  const said = house.sink.lines.map((line) => JSON.parse(line) as { seq: number; event?: string });
+  expect(said.map(({ event }) => event)).toEqual(["session.start", "session.end"]);
+  expect(itemsOf("session")[0]).toMatchObject({
+    reason: "not begun",
+    seq: 2,
+    head: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+});
+
 it("S-36 gives counts back once, whichever answer was lost and however long the table was away", async () => {
   await house.setRole({ allow, options: { max_connections: 2 } });
   const { write, transact } = house.store;

@@ -184,10 +184,13 @@ export const openLedger = (parts: LedgerParts): Ledger => {
     undo.push(() => release(store, token));
     const facts = factsOf(session);
     if (!session.note({ event: "session.start", user: token.user, ...facts })) throw full();
+    let end: End | undefined;
     undo.unshift(
-      // written or not, which a lost answer does not tell: it is not live
-      () => store.write(close(session, "not begun")).catch(ignoreConflict),
-      () => seal(id),
+      async () => {
+        end ??= await seal(id);
+      },
+      // written or not, which a lost answer does not tell: it is not live, and its records go so far
+      () => store.write(close(session, "not begun", end)).catch(ignoreConflict),
     );
     const item = toItem(keys.session(proxy, id), itemOf(session));
     await write(store.transact([{ put: item, if: { absent: true } }, event("session.start", token.user, facts)]));
