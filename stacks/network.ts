@@ -35,7 +35,9 @@ const build = (cidr: string) => {
   // the group that what names none would get lets nothing through
   new aws.ec2.DefaultSecurityGroup("NetworkDefaultGroup", { vpcId: vpc.id, ingress: [], egress: [] });
   const routes = new aws.ec2.RouteTable("NetworkRoutes", { vpcId: vpc.id, ...named("network") });
-  const names = aws.getAvailabilityZonesOutput({ state: "available" }).names;
+  // not the Local Zones that the account may have opted in to: balancer and Fargate are not there
+  const inRegion = [{ name: "opt-in-status", values: ["opt-in-not-required"] }];
+  const names = aws.getAvailabilityZonesOutput({ state: "available", filters: inRegion }).names;
   const subnets = Array.from({ length: zones }, (_, at) => {
     const subnet = new aws.ec2.Subnet(`NetworkSubnet${at + 1}`, {
       vpcId: vpc.id,

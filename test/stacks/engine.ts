@@ -102,7 +102,10 @@ export const engine = (resources: Resource[]) => ({
       case "aws:iam/getPolicyDocument:getPolicyDocument":
         return policyDocument(inputs);
       case "aws:index/getAvailabilityZones:getAvailabilityZones":
-        return { names: ["a", "b", "c"].map((zone) => `${region}${zone}`) };
+        // Local Zones come first by their names, and are left out only by whoever asks for that
+        return {
+          names: [...("filters" in inputs ? [] : ["-bos-1a"]), "a", "b", "c"].map((zone) => `${region}${zone}`),
+        };
       case "aws:secretsmanager/getRandomPassword:getRandomPassword":
         return { randomPassword: "drawn" };
       case "aws:secretsmanager/getSecret:getSecret":

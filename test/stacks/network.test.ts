@@ -45,6 +45,11 @@ describe.each(names.filter((name) => shapeOf(name) === "open"))("%s", (name) => 
     expect(all(name, "aws:ec2/natGateway:NatGateway")).toEqual([]);
   });
 
+  it("lies in two zones of the region itself, where balancer and Fargate are", () => {
+    const zones = all(name, "aws:ec2/subnet:Subnet").map(({ inputs }) => inputs["availabilityZone"]);
+    expect(zones).toEqual(["us-east-1a", "us-east-1b"]);
+  });
+
   it("reaches DynamoDB and S3 by endpoints that cost nothing, the rest of AWS over the internet", () => {
     expect(endpointsOf(name, "Gateway")).toEqual(["dynamodb", "s3"]);
     expect(endpointsOf(name, "Interface")).toEqual([]);
