@@ -58,3 +58,11 @@ it.each(commands)("shows a command that there is: sally %s", async (command) => 
   expect(command.startsWith(path)).toBe(true);
   for (const option of words.filter((word) => word.startsWith("-"))) expect(stdout).toContain(option);
 });
+
+it("shows commands of AWS's that version 2 of its tool takes: what is in a payload it reads as base64", () => {
+  const pages = [page, readFileSync(join(root, "docs/operations.md"), "utf8")];
+  const invocations = pages.flatMap((text) => text.match(/aws lambda invoke [^`\n]*/g) ?? []);
+  expect(invocations.length).toBeGreaterThan(0);
+  for (const command of invocations)
+    expect(command.includes("--payload")).toBe(command.includes("--cli-binary-format raw-in-base64-out"));
+});
