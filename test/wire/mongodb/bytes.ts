@@ -67,10 +67,15 @@ export const messages = (bytes: Buffer): readonly Heard[] => {
     if (raw.length < length) break;
     const opcode = raw.readInt32LE(12);
     const from = opcode === 1 ? 36 : opcode === 2004 ? raw.indexOf(0, 20) + 9 : 21;
-    const flags = opcode === 2013 ? raw.readUInt32LE(16) : 0;
-    const document = deserialize(raw.subarray(from, from + raw.readInt32LE(from)), { promoteLongs: false });
-    all.push({ id: raw.readInt32LE(4), to: raw.readInt32LE(8), opcode, flags, document, raw });
     at += length;
+    // by its first body: what comes before one is a section's
+    if (opcode === 2013 && raw[20] !== 0) continue;
+    const flags = opcode === 2013 ? raw.readUInt32LE(16) : 0;
+    const document = deserialize(raw.subarray(from, from + raw.readInt32LE(from)), {
+      promoteLongs: false,
+      validation: { utf8: false },
+    });
+    all.push({ id: raw.readInt32LE(4), to: raw.readInt32LE(8), opcode, flags, document, raw });
   }
   return all;
 };

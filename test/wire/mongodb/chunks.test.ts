@@ -14,7 +14,12 @@ interface Round {
   readonly told: readonly string[];
 }
 const size = fc.oneof(fc.nat(40), fc.constantFrom(65_500, 65_536, 65_600, 131_072, 200_000));
-const text = (count: number): Document => ({ text: "é".padEnd(count, "x"), n: count, at: new Date(0), deep: [{ a: [1, 2n] }] });
+const text = (count: number): Document => ({
+  text: "é".padEnd(count, "x"),
+  n: count,
+  at: new Date(0),
+  deep: [{ a: [1, 2n] }],
+});
 const batch = (key: string, rows: number, count: number, id = 0): Document => ({
   cursor: { [key]: Array.from({ length: rows }, () => text(count)), id: Long.fromNumber(id), ns: "orders.items" },
   ok: 1,
@@ -25,17 +30,29 @@ const round: fc.Arbitrary<Round> = fc
   .map(([what, count, other, rows]): Round => {
     const id = next++;
     const find = ask(id, { find: "items", filter: text(count), $db: "orders" });
-    const insert = [body({ insert: "items", ordered: true, $db: "orders" }), sequence("documents", ...Array.from({ length: rows }, () => text(count)))] as const;
+    const insert = [
+      body({ insert: "items", ordered: true, $db: "orders" }),
+      sequence("documents", ...Array.from({ length: rows }, () => text(count))),
+    ] as const;
     const done = reply(id, { n: rows, ok: 1 });
     const both = ["command", "complete"];
     if (what === "find") return { asks: find, answers: reply(id, batch("firstBatch", rows, other)), told: both };
     if (what === "insert") return { asks: msg({ id }, ...insert), answers: done, told: both };
     if (what === "checked")
-      return { asks: checked({ id }, ...insert), answers: checked({ to: id }, body(batch("firstBatch", rows, other))), told: both };
+      return {
+        asks: checked({ id }, ...insert),
+        answers: checked({ to: id }, body(batch("firstBatch", rows, other))),
+        told: both,
+      };
     if (what === "before") return { asks: msg({ id }, insert[1], insert[0]), answers: done, told: both };
-    if (what === "silent") return { asks: msg({ id, flags: bits.more }, ...insert), answers: Buffer.alloc(0), told: ["command"] };
+    if (what === "silent")
+      return { asks: msg({ id, flags: bits.more }, ...insert), answers: Buffer.alloc(0), told: ["command"] };
     if (what === "error")
-      return { asks: find, answers: reply(id, { ok: 0, errmsg: "x".repeat(other % 9_000), code: 2 }), told: ["command", "error"] };
+      return {
+        asks: find,
+        answers: reply(id, { ok: 0, errmsg: "x".repeat(other % 9_000), code: 2 }),
+        told: ["command", "error"],
+      };
     const first = reply(id, batch("firstBatch", rows, other, 5), { id: 900_000 + id, flags: bits.more });
     return {
       asks: ask(id, { find: "items", $db: "orders" }, bits.exhaust),

@@ -1,5 +1,5 @@
-import { Failure } from "@sallyport/core/failure";
 import type { Credential, Proof } from "@sallyport/core/credential";
+import { Failure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
 import { isSts } from "@sallyport/wire/mongodb/client";
 import { mongodb } from "@sallyport/wire/mongodb/mongodb";
@@ -9,7 +9,11 @@ import { clear, failed, grantFor, type Link, type Stage, upstreamTo } from "../d
 import { doc, i32, messages, packet, reply } from "./bytes.ts";
 
 const role = "arn:aws:iam::123456789012:role/reader";
-const proof: Proof = { authorization: "AWS4-HMAC-SHA256 …", date: "20261121T000000Z", sessionToken: secret("session-token") };
+const proof: Proof = {
+  authorization: "AWS4-HMAC-SHA256 …",
+  date: "20261121T000000Z",
+  sessionToken: secret("session-token"),
+};
 interface Signed {
   readonly nonce: Buffer;
   readonly host: string;
@@ -22,7 +26,13 @@ const awsWith = (signed: Signed[]): Credential => ({
     return proof;
   },
 });
-const hello: Document = { ismaster: true, maxWireVersion: 17, maxBsonObjectSize: 8_000_000, maxMessageSizeBytes: 99_000_000, ok: 1 };
+const hello: Document = {
+  ismaster: true,
+  maxWireVersion: 17,
+  maxBsonObjectSize: 8_000_000,
+  maxMessageSizeBytes: 99_000_000,
+  ok: 1,
+};
 const opReply = (to: number, document: Document): Buffer =>
   packet(1, { to }, i32(8), i32(0), i32(0), i32(0), i32(1), doc(document));
 
@@ -67,33 +77,50 @@ test("TLS first, then hello, then a signed nonce: the login that MONGODB-AWS is"
   expect(stage.log).toEqual(["tcp 10.0.0.7", "secure", "credential"]);
   const said = messages(stage.dialled[0]?.received() ?? Buffer.alloc(0));
   expect(said.map(({ document }) => Object.keys(document)[0])).toEqual(["isMaster", "saslStart", "saslContinue"]);
-  const [greeting, start, end] = said.map(({ document }) => document);
+  const [greeting = {}, start = {}, end = {}] = said.map(({ document }) => document);
   expect(greeting).toMatchObject({ helloOk: true, client: { driver: { name: "sallyport" } } });
-  expect(String(greeting?.["client"].application.name)).toMatch(/^the app sallyport-[0-9a-f]{24}$/);
+  expect(String(greeting["client"].application.name)).toMatch(/^the app sallyport-[0-9a-f]{24}$/);
   expect(start).toMatchObject({ mechanism: "MONGODB-AWS", $db: "$external" });
-  const opening = deserialize((start?.["payload"] as Binary).buffer);
+  const opening = deserialize((start["payload"] as Binary).buffer);
   expect(opening["p"]).toBe(110);
   expect((opening["r"] as Binary).length()).toBe(32);
-  expect(signed).toEqual([{ nonce: Buffer.concat([nonceIn(start ?? {}), rest]), host: "sts.eu-west-1.amazonaws.com" }]);
+  expect(signed).toEqual([{ nonce: Buffer.concat([nonceIn(start), rest]), host: "sts.eu-west-1.amazonaws.com" }]);
   expect(end).toMatchObject({ conversationId: 42, $db: "$external" });
-  expect(deserialize((end?.["payload"] as Binary).buffer)).toEqual({
+  expect(deserialize((end["payload"] as Binary).buffer)).toEqual({
     ...{ a: proof.authorization, d: proof.date, t: "session-token" },
   });
   // more than passes here is not promised
-  expect(server.limits).toMatchObject({ maxWireVersion: 17, maxBsonObjectSize: 8_000_000, maxMessageSizeBytes: 48_000_000 });
+  expect(server.limits).toMatchObject({
+    maxWireVersion: 17,
+    maxBsonObjectSize: 8_000_000,
+    maxMessageSizeBytes: 48_000_000,
+  });
   server.socket.destroy();
 });
 
 describe("S-35 whom a signature may be for", () => {
-  test.each(["sts.amazonaws.com", "sts.eu-west-1.amazonaws.com", "sts.us-gov-west-1.amazonaws.com", "sts.cn-north-1.amazonaws.com.cn", "sts.ap-southeast-2.amazonaws.com"])(
-    "%s",
-    (host) => expect(isSts(host)).toBe(true),
-  );
+  test.each([
+    "sts.amazonaws.com",
+    "sts.eu-west-1.amazonaws.com",
+    "sts.us-gov-west-1.amazonaws.com",
+    "sts.cn-north-1.amazonaws.com.cn",
+    "sts.ap-southeast-2.amazonaws.com",
+  ])("%s", (host) => expect(isSts(host)).toBe(true));
   const others = [
     ...["sts.amazonaws.com.evil.example", "sts.evil.amazonaws.com", "evil.sts.amazonaws.com", "sts.amazonaws.com."],
-    ...["sts.amazonaws.com.cn", "STS.amazonaws.com", "sts.eu-west-1.amazonaws.com:443", "sts.eu-west-1.amazonaws.com/x"],
+    ...[
+      "sts.amazonaws.com.cn",
+      "STS.amazonaws.com",
+      "sts.eu-west-1.amazonaws.com:443",
+      "sts.eu-west-1.amazonaws.com/x",
+    ],
     ...["sts-eu-west-1.amazonaws.com", "ec2.eu-west-1.amazonaws.com", "169.254.169.254", "127.0.0.1", "localhost", ""],
-    ...["sts.eu-west-1.amazonaws.com\nx", "sts..amazonaws.com", "sts.eu-west-1.evil.com", "sts.eu-west-1.amazonaws.com\0"],
+    ...[
+      "sts.eu-west-1.amazonaws.com\nx",
+      "sts..amazonaws.com",
+      "sts.eu-west-1.evil.com",
+      "sts.eu-west-1.amazonaws.com\0",
+    ],
     "x".repeat(300),
   ];
   test.each(others)("not %j", async (host) => {
@@ -119,7 +146,10 @@ describe("S-33 a server that lies gets no signature", () => {
   test.each<[string, Answer]>([
     ["a nonce of another", start((document) => challenge(document, { s: new Binary(Buffer.alloc(64)) }))],
     ["a nonce that is short", start((document) => challenge(document, { s: new Binary(nonceIn(document)) }))],
-    ["a nonce that is long", start((document) => challenge(document, { s: new Binary(Buffer.concat([nonceIn(document), Buffer.alloc(33)])) }))],
+    [
+      "a nonce that is long",
+      start((document) => challenge(document, { s: new Binary(Buffer.concat([nonceIn(document), Buffer.alloc(33)])) })),
+    ],
     ["no nonce", start((document) => challenge(document, { s: "text" }))],
     ["no host", start((document) => challenge(document, { h: 7 }))],
     ["no payload", start(() => ({ conversationId: 1, done: false, ok: 1 }))],
@@ -141,7 +171,9 @@ describe("S-33 a server that lies gets no signature", () => {
 
   test("that a login is not done after its last step is no login", async () => {
     const { login } = await loginTo((document, id) =>
-      "saslContinue" in document ? reply(id, { done: false, payload: new Binary(Buffer.alloc(0)), ok: 1 }) : usual(document, id),
+      "saslContinue" in document
+        ? reply(id, { done: false, payload: new Binary(Buffer.alloc(0)), ok: 1 })
+        : usual(document, id),
     );
     expect((await failed(login)).code).toBe("upstream_refused");
   });
@@ -176,7 +208,13 @@ test("a cancel ends what runs under the session's own name, and nothing else", a
   const killed: unknown[] = [];
   const again = serve((document, id) => {
     if ("currentOp" in document)
-      return reply(id, { inprog: [{ opid: 7, appName: "somebody else" }, { opid: 9, appName: server.application }], ok: 1 });
+      return reply(id, {
+        inprog: [
+          { opid: 7, appName: "somebody else" },
+          { opid: 9, appName: server.application },
+        ],
+        ok: 1,
+      });
     if ("killOp" in document) killed.push(document["op"]);
     return usual(document, id);
   }, awsWith([]));

@@ -117,7 +117,12 @@ test("CRC-32C is what it should be, in pieces too", () => {
 describe("cursors", () => {
   test("belong to everybody who is the same on the same database, and to nobody else", () => {
     const ownedBy = openCursors();
-    const [ada, again, grace, elsewhere] = [ownedBy("a", "ada"), ownedBy("a", "ada"), ownedBy("a", "grace"), ownedBy("b", "grace")];
+    const [ada, again, grace, elsewhere] = [
+      ownedBy("a", "ada"),
+      ownedBy("a", "ada"),
+      ownedBy("a", "grace"),
+      ownedBy("b", "grace"),
+    ];
     ada.opened(7n);
     expect([ada, again, grace, elsewhere].map((one) => one.mayUse(7n))).toEqual([true, true, false, true]);
     again.closed(7n);

@@ -3,7 +3,22 @@ import { Failure } from "@sallyport/core/failure";
 import { openCursors } from "@sallyport/wire/mongodb/cursor";
 import { type Document, Long } from "bson";
 import { afterEach, describe, expect, test } from "vitest";
-import { ask, bits, body, checked, crc, doc, documents, i32, messages, msg, packet, query, reply, sequence } from "./bytes.ts";
+import {
+  ask,
+  bits,
+  body,
+  checked,
+  crc,
+  doc,
+  documents,
+  i32,
+  messages,
+  msg,
+  packet,
+  query,
+  reply,
+  sequence,
+} from "./bytes.ts";
 import { type Stand, type StandOptions, stand, turns } from "./stand.ts";
 
 const open: Stand[] = [];
@@ -26,7 +41,10 @@ const only = (...names: readonly string[]): Pick<StandOptions, "live"> => ({
 });
 const find = (id: number, db = "orders", more: Document = {}): Buffer => ask(id, { find: "items", ...more, $db: db });
 /** What the client is told for one message, and what the server heard of it. */
-const told = async ({ client, server }: Stand, bytes: Buffer): Promise<{ answers: readonly Document[]; heard: Buffer }> => {
+const told = async (
+  { client, server }: Stand,
+  bytes: Buffer,
+): Promise<{ answers: readonly Document[]; heard: Buffer }> => {
   client.theirs.write(bytes);
   await turns();
   return { answers: documents(client.received()), heard: server.received() };
@@ -75,7 +93,11 @@ test("sections of documents pass as they come and are told in parts", async () =
 
 test("a body that is too long for one line is told whole, in parts of its text", async () => {
   const all = standing();
-  const document = { insert: "items", documents: Array.from({ length: 40 }, (_, n) => ({ n, text: `ü"${"y".repeat(5_000)}` })), $db: "orders" };
+  const document = {
+    insert: "items",
+    documents: Array.from({ length: 40 }, (_, n) => ({ n, text: `ü"${"y".repeat(5_000)}` })),
+    $db: "orders",
+  };
   all.client.theirs.write(ask(3, document));
   await turns();
   const text = all.seen
@@ -100,7 +122,15 @@ describe("$db", () => {
 
   test("what drivers send to admin passes whatever database is in use, and nothing else does", async () => {
     const all = standing(only("orders"));
-    const passing = ["ping", "buildInfo", "connectionStatus", "endSessions", "refreshSessions", "commitTransaction", "abortTransaction"];
+    const passing = [
+      "ping",
+      "buildInfo",
+      "connectionStatus",
+      "endSessions",
+      "refreshSessions",
+      "commitTransaction",
+      "abortTransaction",
+    ];
     const sent = Buffer.concat(passing.map((name, at) => ask(at, { [name]: 1, $db: "admin" })));
     expect((await told(all, sent)).heard).toEqual(sent);
     for (const [at] of passing.entries()) all.server.theirs.write(reply(at, { ok: 1 }));
@@ -130,7 +160,11 @@ describe("$db", () => {
 
   test("a refused command that waits for no answer gets none, and its documents go nowhere", async () => {
     const all = standing(only("orders"));
-    const silent = msg({ id: 1, flags: bits.more }, body({ insert: "a", $db: "stock" }), sequence("documents", { a: 1 }));
+    const silent = msg(
+      { id: 1, flags: bits.more },
+      body({ insert: "a", $db: "stock" }),
+      sequence("documents", { a: 1 }),
+    );
     const { answers, heard } = await told(all, Buffer.concat([silent, find(2)]));
     expect(answers).toEqual([]);
     expect(heard).toEqual(find(2));
@@ -138,31 +172,34 @@ describe("$db", () => {
 });
 
 describe("after the login", () => {
-  test.each([
-    ["authenticate"],
-    ["saslStart"],
-    ["saslContinue"],
-    ["logout"],
-    ["SASLSTART"],
-  ])("S-05 S-28 %s is refused and never told", async (name) => {
-    const all = standing();
-    const { answers, heard } = await told(all, ask(1, { [name]: 1, payload: "canary", $db: "$external" }));
-    expect(answers).toEqual([expect.objectContaining({ ok: 0, code: 13 })]);
-    expect(heard.length).toBe(0);
-    expect(JSON.stringify(all.seen.lines())).not.toContain("canary");
-    await told(all, find(2));
-    expect(all.server.received()).toEqual(find(2));
-  });
+  test.each([["authenticate"], ["saslStart"], ["saslContinue"], ["logout"], ["SASLSTART"]])(
+    "S-05 S-28 %s is refused and never told",
+    async (name) => {
+      const all = standing();
+      const { answers, heard } = await told(all, ask(1, { [name]: 1, payload: "canary", $db: "$external" }));
+      expect(answers).toEqual([expect.objectContaining({ ok: 0, code: 13 })]);
+      expect(heard.length).toBe(0);
+      expect(JSON.stringify(all.seen.lines())).not.toContain("canary");
+      await told(all, find(2));
+      expect(all.server.received()).toEqual(find(2));
+    },
+  );
 
-  test.each(["hello", "isMaster", "ismaster"])("%s is answered as a router would, with the target's limits", async (name) => {
-    const all = standing();
-    const { answers, heard } = await told(all, ask(9, { [name]: 1, helloOk: true, compression: ["zlib"], $db: "admin" }));
-    expect(heard.length).toBe(0);
-    expect(answers[0]).toMatchObject({ msg: "isdbgrid", ok: 1, maxWireVersion: 21 });
-    for (const hidden of ["compression", "hosts", "me", "setName", "topologyVersion"])
-      expect(answers[0]).not.toHaveProperty(hidden);
-    expect(messages(all.client.received())[0]).toMatchObject({ to: 9, opcode: 2013 });
-  });
+  test.each(["hello", "isMaster", "ismaster"])(
+    "%s is answered as a router would, with the target's limits",
+    async (name) => {
+      const all = standing();
+      const { answers, heard } = await told(
+        all,
+        ask(9, { [name]: 1, helloOk: true, compression: ["zlib"], $db: "admin" }),
+      );
+      expect(heard.length).toBe(0);
+      expect(answers[0]).toMatchObject({ msg: "isdbgrid", ok: 1, maxWireVersion: 21 });
+      for (const hidden of ["compression", "hosts", "me", "setName", "topologyVersion"])
+        expect(answers[0]).not.toHaveProperty(hidden);
+      expect(messages(all.client.received())[0]).toMatchObject({ to: 9, opcode: 2013 });
+    },
+  );
 
   test("an old hello is answered in its own form", async () => {
     const all = standing();
@@ -201,12 +238,17 @@ describe("cursors", () => {
     const ada = standing({ cursors: ownedBy("orders", "ada") });
     ada.client.theirs.write(find(1));
     await turns();
-    ada.server.theirs.write(reply(1, { cursor: { firstBatch: [], id: Long.fromNumber(77), ns: "orders.items" }, ok: 1 }));
+    ada.server.theirs.write(
+      reply(1, { cursor: { firstBatch: [], id: Long.fromNumber(77), ns: "orders.items" }, ok: 1 }),
+    );
     await turns();
     const grace = standing({ cursors: ownedBy("orders", "grace") });
     const refused = await told(grace, more(1, 77));
     expect(refused.answers).toEqual([expect.objectContaining({ ok: 0, code: 43, codeName: "CursorNotFound" })]);
-    const killed = await told(grace, ask(2, { killCursors: "items", cursors: [Long.fromNumber(5), Long.fromNumber(77)], $db: "orders" }));
+    const killed = await told(
+      grace,
+      ask(2, { killCursors: "items", cursors: [Long.fromNumber(5), Long.fromNumber(77)], $db: "orders" }),
+    );
     expect(killed.answers.at(-1)).toMatchObject({ ok: 0, code: 43 });
     expect(killed.heard.length).toBe(0);
     const other = standing({ cursors: ownedBy("orders", "ada") });
@@ -216,7 +258,10 @@ describe("cursors", () => {
   test("that go on by themselves pass when they were asked for, and are counted as one answer", async () => {
     const all = standing();
     await told(all, ask(1, { getMore: Long.fromNumber(9), collection: "items", $db: "orders" }, bits.exhaust));
-    const batch = (id: number): Document => ({ cursor: { nextBatch: [{ a: 1 }, { a: 2 }], id: Long.fromNumber(id), ns: "x" }, ok: 1 });
+    const batch = (id: number): Document => ({
+      cursor: { nextBatch: [{ a: 1 }, { a: 2 }], id: Long.fromNumber(id), ns: "x" },
+      ok: 1,
+    });
     const answers = Buffer.concat([
       reply(1, batch(9), { id: 50, flags: bits.more }),
       reply(50, batch(9), { id: 51, flags: bits.more }),
@@ -260,19 +305,49 @@ describe("bad input ends the session, says why and goes no further", () => {
   test.each<[string, Buffer, string]>([
     ["S-28 OP_COMPRESSED", packet(2012, { id: 1 }, i32(2013), i32(20), 2, "compressed bytes"), "unsupported"],
     ...[2001, 2002, 2004, 2005, 2006, 2007].map(
-      (opcode) => [`S-28 legacy opcode ${opcode}`, packet(opcode, { id: 1 }, i32(0), "orders.items\0", i32(0), i32(0), "\x05\0\0\0\0"), "unsupported"] as [string, Buffer, string],
+      (opcode) =>
+        [
+          `S-28 legacy opcode ${opcode}`,
+          packet(opcode, { id: 1 }, i32(0), "orders.items\0", i32(0), i32(0), "\x05\0\0\0\0"),
+          "unsupported",
+        ] as [string, Buffer, string],
     ),
     ["S-28 an opcode that is none", packet(77, { id: 1 }, "whatever it may be"), "protocol"],
     ["S-28 an answer", packet(1, { id: 1 }, i32(0), i32(0), i32(0), i32(0), i32(1), doc({ ok: 1 })), "protocol"],
     ["S-28 $db twice", twice, "protocol"],
-    ["S-28 a section named as a key", msg({ id: 1 }, body({ insert: "a", documents: [], $db: "orders" }), sequence("documents", { a: 1 })), "protocol"],
-    ["S-28 a section named $db", msg({ id: 1 }, body({ insert: "a", $db: "orders" }), sequence("$db", { a: 1 })), "protocol"],
-    ["S-28 two sections of a name", msg({ id: 1 }, body({ insert: "a", $db: "orders" }), sequence("documents", { a: 1 }), sequence("documents", { a: 1 })), "protocol"],
-    ["S-28 two bodies", msg({ id: 1 }, body({ find: "a", $db: "orders" }), body({ find: "b", $db: "stock" })), "protocol"],
+    [
+      "S-28 a section named as a key",
+      msg({ id: 1 }, body({ insert: "a", documents: [], $db: "orders" }), sequence("documents", { a: 1 })),
+      "protocol",
+    ],
+    [
+      "S-28 a section named $db",
+      msg({ id: 1 }, body({ insert: "a", $db: "orders" }), sequence("$db", { a: 1 })),
+      "protocol",
+    ],
+    [
+      "S-28 two sections of a name",
+      msg(
+        { id: 1 },
+        body({ insert: "a", $db: "orders" }),
+        sequence("documents", { a: 1 }),
+        sequence("documents", { a: 1 }),
+      ),
+      "protocol",
+    ],
+    [
+      "S-28 two bodies",
+      msg({ id: 1 }, body({ find: "a", $db: "orders" }), body({ find: "b", $db: "stock" })),
+      "protocol",
+    ],
     ["S-28 no body", msg({ id: 1 }, sequence("documents", { a: 1 })), "protocol"],
     ["S-28 unknown required flags", msg({ id: 1, flags: 4 }, body({ ping: 1, $db: "orders" })), "protocol"],
     ["S-28 a body nested too deep", ask(1, { find: "a", filter: nested(210), $db: "orders" }), "protocol"],
-    ["S-28 a document of a section nested too deep", msg({ id: 1 }, body({ insert: "a", $db: "orders" }), sequence("documents", nested(210))), "protocol"],
+    [
+      "S-28 a document of a section nested too deep",
+      msg({ id: 1 }, body({ insert: "a", $db: "orders" }), sequence("documents", nested(210))),
+      "protocol",
+    ],
     ["S-23 length 0", lengthOf(0), "protocol"],
     ["S-23 length 1", lengthOf(1), "protocol"],
     ["S-23 length 16", lengthOf(16), "protocol"],
@@ -384,7 +459,10 @@ describe("a session that is cut", () => {
     const { by, failure } = await all.done;
     expect({ by, failure }).toEqual({ by: "cut", failure: why });
     expect(messages(all.client.received())).toEqual([
-      expect.objectContaining({ to: 4, document: expect.objectContaining({ ok: 0, code: 11_601, errmsg: why.message }) }),
+      expect.objectContaining({
+        to: 4,
+        document: expect.objectContaining({ ok: 0, code: 11_601, errmsg: why.message }),
+      }),
     ]);
   });
 
@@ -415,8 +493,8 @@ describe("a session that is cut", () => {
 });
 
 test("S-42 a command passes when its record is durable, not before", async () => {
-  let durable = (): void => {};
-  const all = standing({ live: { record: () => new Promise<void>((resolve) => void (durable = resolve)) } });
+  const { promise, resolve: durable } = Promise.withResolvers<void>();
+  const all = standing({ live: { record: () => promise } });
   await told(all, find(1));
   expect(all.server.received().length).toBe(0);
   durable();

@@ -150,7 +150,11 @@ describe("plain", () => {
     ["S-23 more than 16 KiB", ask(1, { hello: 1, text: "x".repeat(16_384), $db: "admin" }), "too_large"],
     ["S-28 OP_COMPRESSED", packet(2012, {}, i32(2013), i32(9), 2, "compressed"), "unsupported"],
     ["S-28 OP_QUERY of a collection", query(1, { isMaster: 1 }, "orders.items"), "unsupported"],
-    ["S-28 a key twice", Buffer.from(ask(1, { hello: 1, $db: "admin", $dc: "a" }).toString("latin1").replace("$dc", "$db"), "latin1"), "protocol"],
+    [
+      "S-28 a key twice",
+      Buffer.from(ask(1, { hello: 1, $db: "admin", $dc: "a" }).toString("latin1").replace("$dc", "$db"), "latin1"),
+      "protocol",
+    ],
     ["S-28 a command", ask(1, { find: "items", $db: "orders" }), "not_logged_in"],
     ["S-28 a command by OP_QUERY", query(1, { listDatabases: 1 }), "not_logged_in"],
     ["S-28 saslContinue first", ask(1, { saslContinue: 1, $db: "$external" }), "not_logged_in"],
@@ -224,7 +228,10 @@ describe("through the gate", () => {
     await near.until((heard) => heard.length > 0);
     near.theirs.write(bytes);
     const arrived = await arrival;
-    expect(arrived).toMatchObject({ ask: { user: "reader", name: "orders" }, client: { sasl: false, pending: { requestId: 3 } } });
+    expect(arrived).toMatchObject({
+      ask: { user: "reader", name: "orders" },
+      client: { sasl: false, pending: { requestId: 3 } },
+    });
     const left: Buffer[] = [];
     near.ours.on("data", (chunk: Buffer) => left.push(chunk));
     await turns(50);

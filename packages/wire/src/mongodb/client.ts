@@ -6,13 +6,13 @@ import { randomBytes } from "node:crypto";
 import type { Grant } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
 import { Failure, toFailure } from "@sallyport/core/failure";
-import { Binary, type Document, deserialize, EJSON, serialize } from "bson";
+import { Binary, type Document, EJSON, serialize } from "bson";
 import { quiet, take } from "../bytes.ts";
 import type { Rows, Server, Socket, Upstream } from "../protocol.ts";
 import { type Cursors, openCursors } from "./cursor.ts";
 import { documentEnd } from "./document.ts";
 import { type Limits, limitsOf } from "./hello.ts";
-import { headerSize, message, parseHeader, query, replyBody } from "./message.ts";
+import { headerSize, message, parseHeader, query, readDocument, replyBody } from "./message.ts";
 import type { Wanted } from "./server.ts";
 
 export interface MongodbServer extends Server {
@@ -55,7 +55,7 @@ const converse = (socket: Socket) => {
     const { length, responseTo } = parseHeader(head, 0, most);
     const whole = Buffer.concat([head, await take(socket, length - headerSize, gone)]);
     if (responseTo !== requestId) throw unexpected("an answer to something else");
-    return deserialize(replyBody(whole));
+    return readDocument(replyBody(whole));
   };
 };
 type Converse = ReturnType<typeof converse>;
@@ -89,7 +89,7 @@ const bytesIn = (said: Document, name: string): Buffer => {
 const documentIn = (said: Document): Document => {
   const bytes = bytesIn(said, "payload");
   if (documentEnd(bytes, 0, bytes.length) !== bytes.length) throw unexpected("bytes behind its part of the login");
-  return deserialize(bytes);
+  return readDocument(bytes);
 };
 
 type Aws = Extract<Credential, { as: "aws" }>;

@@ -2,8 +2,8 @@
 // hello looks like a router's and names nobody: a driver takes an address it is given for better than the one it dialled, which
 // leads out of a tunnel. https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring
 import { Failure } from "@sallyport/core/failure";
-import { type Document, deserialize } from "bson";
-import { answer, errorDocument, errors, type Request } from "./message.ts";
+import type { Document } from "bson";
+import { answer, errorDocument, errors, type Request, readDocument } from "./message.ts";
 
 /** What a server takes, as far as a client goes by it. */
 export interface Limits {
@@ -61,7 +61,7 @@ const buildInfo: Document = {
 export const answerMonitor = (request: Request, limits: Limits = usual): Buffer => {
   if (request.name === "ping") return answer(request, { ok: 1 });
   if (!isHello(request.name)) return answer(request, buildInfo);
-  const asked = deserialize(request.body);
+  const asked = readDocument(request.body);
   if (asked["loadBalanced"] === true)
     return answer(
       request,
@@ -72,7 +72,7 @@ export const answerMonitor = (request: Request, limits: Limits = usual): Buffer 
 
 /** What a client says of itself in its first hello: told to the server, as far as it is short and plain. */
 export const applicationOf = ({ body }: Pick<Request, "body">): string | undefined => {
-  const { client } = deserialize(body) as { client?: { application?: { name?: unknown } } };
+  const { client } = readDocument(body) as { client?: { application?: { name?: unknown } } };
   const name = client?.application?.name;
   return typeof name === "string" && name.length <= 128 ? name : undefined;
 };

@@ -2,7 +2,7 @@
 // and for nothing else. Little-endian throughout. Here: laying messages out, reading whole short ones, limits, and what every
 // failure of ours is in the protocol's own words. https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
 import { Failure, type FailureCode } from "@sallyport/core/failure";
-import { type Document, serialize } from "bson";
+import { type Document, deserialize, serialize } from "bson";
 import { crc32c } from "./checksum.ts";
 import { documentEnd, elements, malformed, stringOf, textOf, zeroAt } from "./document.ts";
 
@@ -92,6 +92,15 @@ export const answer = ({ requestId, opcode }: Asker, document: Document): Buffer
   numbers.writeInt32LE(1, 16); // one document
   const length = headerSize + 20 + body.length;
   return Buffer.concat([header(length, 0, requestId, opcodes.reply), numbers, body]);
+};
+
+/** The values of a checked document. @throws Failure `protocol` at text that is none, and whatever else makes no value */
+export const readDocument = (bytes: Uint8Array): Document => {
+  try {
+    return deserialize(bytes);
+  } catch (cause) {
+    throw new Failure("protocol", "a document that can't be read", { cause });
+  }
 };
 
 /** A whole request, checked: its body's place and what it names. */

@@ -5,7 +5,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
-import { Binary, type Document, deserialize } from "bson";
+import { Binary, type Document } from "bson";
 import { dismiss, quiet, take, takeOrEnd } from "../bytes.ts";
 import type { Arrival, Asked, Client, Gate, Socket } from "../protocol.ts";
 import type { MongodbServer } from "./client.ts";
@@ -20,6 +20,7 @@ import {
   parseHeader,
   parseRequest,
   type Request,
+  readDocument,
 } from "./message.ts";
 
 export interface MongodbClient extends Client {
@@ -79,7 +80,7 @@ const parsePlain = (payload: unknown): PlainLogin => {
 };
 
 const parseSasl = (request: Request): Document => {
-  const said = deserialize(request.body);
+  const said = readDocument(request.body);
   if (said["mechanism"] !== "PLAIN")
     throw new Failure("unsupported", `mechanism ${JSON.stringify(said["mechanism"])} is not offered here`, {
       hint: howTo,
