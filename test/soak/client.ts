@@ -61,6 +61,21 @@ const psql = (door: Door, caFile: string, text: string): Promise<void> =>
     child.once("close", (status) => (status === 0 ? resolve() : reject(new Error(said.trim()))));
   });
 
+/** A token is good for many logins, and a person may ask for so many tokens: each worker asks for another when its own is nearly used up. */
+const openDoors = (fresh: () => Promise<Door>): ((logins?: number) => Promise<Door>) => {
+  const [most, goodFor] = [80, 8 * 60_000];
+  let door: Door | undefined;
+  let [left, until] = [0, 0];
+  return async (logins = 1) => {
+    if (door === undefined || left < logins || performance.now() > until) {
+      door = await fresh();
+      [left, until] = [most, performance.now() + goodFor];
+    }
+    left -= logins;
+    return door;
+  };
+};
+
 /** Starts them all; resolves when all have ended, some time after `over`. */
 export const mingle = (
   world: World,
@@ -70,60 +85,72 @@ export const mingle = (
 ): Promise<unknown> => {
   const { laptop } = world;
   const doorFor = async (api: Api, user = "writer"): Promise<Door> => doorOf(laptop, await world.bearer(api, { user }));
-  const does = (name: string, work: Work): Promise<void> => keepDoing(name, tally, over, work);
+  type Enter = (logins?: number) => Promise<Door>;
+  const does = (name: string, work: (doors: Enter) => Work): Promise<void> =>
+    keepDoing(name, tally, over, work(openDoors(() => doorFor(people.ana))));
 
-  const query: Work = async () => {
-    const session = await enter(await doorFor(people.ana));
-    for (let at = 0; at < 200 && !over.aborted; at += 1) await session.query(`select ${at}, repeat('x', ${at * 50})`);
-    session.send(say("X"));
-    await session.ending();
-  };
-  const pool: Work = async () => {
-    const clients = new pg.Pool({ ...settingsOf(await doorFor(people.ana)), max: 8 });
-    clients.on("error", () => {});
-    try {
-      for (let at = 0; at < 100 && !over.aborted; at += 1)
-        await Promise.all(Array.from({ length: 8 }, (_, one) => clients.query("select $1::int + 1", [one])));
-    } finally {
-      await clients.end();
-    }
-  };
-  const copy: Work = async () => {
-    const session = await enter(await doorFor(people.ana));
-    session.send(say("Q", "copy (select repeat('y', 1000) from generate_series(1, 5000)) to stdout"));
-    while ((await session.next())?.type !== "Z") if (over.aborted) break;
-    session.send(say("X"));
-    await session.ending();
-  };
-  const cancel: Work = async () => {
-    const client = new pg.Client(settingsOf(await doorFor(people.ana)));
-    client.on("error", () => {});
-    await client.connect();
-    const running = client.query("select pg_sleep(60)").then(
-      () => "ran",
-      (thrown: { code?: string }) => thrown.code,
-    );
-    const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
-    await rest(100);
-    // as libpq does it: a connection of its own, in plain text
-    const killer = await dial({ host: "localhost", port: laptop.ports.postgres });
-    const body = Buffer.alloc(8);
-    body.writeInt32BE(processID);
-    body.writeInt32BE(secretKey, 4);
-    killer.end(packet(80_877_102, body));
-    const code = await running;
-    killer.destroy();
-    await client.end();
-    if (code !== "57014") throw new Error(`a cancel ended in ${code}`);
-  };
-  const denial: Work = async (round) => {
-    const door = await doorFor(people.ana);
-    const wrong = round % 2 === 0 ? { ...door, password: `spc_${"x".repeat(43)}` } : { ...door, user: "rdsadmin" };
-    const how = await logIn(wrong);
-    if (!("code" in how)) throw new Error("it was let in");
-    await rest(1_000);
-  };
-  const locking: Work = async () => {
+  const query =
+    (doors: Enter): Work =>
+    async () => {
+      const session = await enter(await doors());
+      for (let at = 0; at < 200 && !over.aborted; at += 1) await session.query(`select ${at}, repeat('x', ${at * 50})`);
+      session.send(say("X"));
+      await session.ending();
+    };
+  const pool =
+    (doors: Enter): Work =>
+    async () => {
+      const clients = new pg.Pool({ ...settingsOf(await doors(8)), max: 8 });
+      clients.on("error", () => {});
+      try {
+        for (let at = 0; at < 100 && !over.aborted; at += 1)
+          await Promise.all(Array.from({ length: 8 }, (_, one) => clients.query("select $1::int + 1", [one])));
+      } finally {
+        await clients.end();
+      }
+    };
+  const copy =
+    (doors: Enter): Work =>
+    async () => {
+      const session = await enter(await doors());
+      session.send(say("Q", "copy (select repeat('y', 1000) from generate_series(1, 5000)) to stdout"));
+      while ((await session.next())?.type !== "Z") if (over.aborted) break;
+      session.send(say("X"));
+      await session.ending();
+    };
+  const cancel =
+    (doors: Enter): Work =>
+    async () => {
+      const client = new pg.Client(settingsOf(await doors()));
+      client.on("error", () => {});
+      await client.connect();
+      const running = client.query("select pg_sleep(60)").then(
+        () => "ran",
+        (thrown: { code?: string }) => thrown.code,
+      );
+      const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+      await rest(100);
+      // as libpq does it: a connection of its own, in plain text
+      const killer = await dial({ host: "localhost", port: laptop.ports.postgres });
+      const body = Buffer.alloc(8);
+      body.writeInt32BE(processID);
+      body.writeInt32BE(secretKey, 4);
+      killer.end(packet(80_877_102, body));
+      const code = await running;
+      killer.destroy();
+      await client.end();
+      if (code !== "57014") throw new Error(`a cancel ended in ${code}`);
+    };
+  const denial =
+    (doors: Enter): Work =>
+    async (round) => {
+      const door = await doors();
+      const wrong = round % 2 === 0 ? { ...door, password: `spc_${"x".repeat(43)}` } : { ...door, user: "rdsadmin" };
+      const how = await logIn(wrong);
+      if (!("code" in how)) throw new Error("it was let in");
+      await rest(1_000);
+    };
+  const locking = (): Work => async () => {
     const session = await enter(await doorFor(people.bob));
     await lock(world, "bob-out", { user: "bob" });
     const { code } = await session.ending();
@@ -131,14 +158,19 @@ export const mingle = (
     if (code !== "57P01") throw new Error(`a lock ended in ${code}`);
     await rest(5_000);
   };
-  const rude: Work = async () => {
-    const session = await enter(await doorFor(people.ana));
-    session.send(say("Q", "select repeat('z', 1000) from generate_series(1, 100000)"));
-    await session.next();
-    session.socket.destroy();
-    await rest(200);
-  };
-  const shell: Work = async () => psql(await doorFor(people.ana), laptop.caFile, "select count(*) from item");
+  const rude =
+    (doors: Enter): Work =>
+    async () => {
+      const session = await enter(await doors());
+      session.send(say("Q", "select repeat('z', 1000) from generate_series(1, 100000)"));
+      await session.next();
+      session.socket.destroy();
+      await rest(200);
+    };
+  const shell =
+    (doors: Enter): Work =>
+    async () =>
+      psql(await doors(), laptop.caFile, "select count(*) from item");
   return Promise.all([
     ...Array.from({ length: 4 }, () => does("queries", query)),
     ...Array.from({ length: 2 }, () => does("pools", pool)),

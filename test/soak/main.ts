@@ -1,15 +1,23 @@
 // The soak (`npm run soak`, 20 minutes; `-- --minutes 3`): a laptop world with two proxies under people of every kind at once. Memory
-// and descriptors must be flat after a warm-up of a fifth of the time, nothing may fail that should not. The outcome goes into
-// docs/benchmarks.md between its own marks when the time was at least ten minutes.
+// and descriptors must be flat after a warm-up of a fifth of the time, nothing may fail that should not. Then, in a world of its own,
+// 2,000 sessions that only stay (`-- --stay 500`). The outcome goes into docs/benchmarks.md between its own marks when the time was at
+// least ten minutes.
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { tell } from "../e2e/crowd.ts";
 import { roleOf } from "../e2e/owner.ts";
 import { openWorld } from "../e2e/world.ts";
 import { mingle, type Tally } from "./client.ts";
+import { holdMany } from "./hold.ts";
 import { openSampler, perHour, type Sample } from "./sample.ts";
 
-const { values } = parseArgs({ options: { minutes: { type: "string", default: "20" } } });
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "20" },
+    stay: { type: "string", default: "2000" },
+  },
+});
 const minutes = Number(values.minutes);
 const everyMs = Math.max(2_000, (minutes * 60_000) / 240);
 const megabyte = 1024 * 1024;
@@ -86,7 +94,12 @@ try {
   const samples: Sample[][] = world.proxies.map(() => []);
   const mixing = mingle(world, people, tally, over.signal);
   const until = performance.now() + minutes * 60_000;
+  let told = 0;
   while (performance.now() < until) {
+    const left = Math.ceil((until - performance.now()) / 60_000);
+    if (left !== told)
+      console.log(`${left} minutes to go; ${[...tally.failed.values()].reduce((sum, one) => sum + one, 0)} failed`);
+    told = left;
     await new Promise((resolve) => setTimeout(resolve, everyMs));
     const taken = await Promise.all(samplers.map((sampler) => sampler.take()));
     for (const [at, sample] of taken.entries()) samples[at]?.push(sample);
@@ -104,6 +117,9 @@ try {
       .filter((line) => /"level":"(ERROR|CRITICAL)"/.test(line)),
   );
   problems.push(...complaints.slice(0, 5));
+  await world.close();
+  const held = await holdMany(Number(values.stay));
+  if (held.answered < held.count) problems.push(`of ${tell(held)}`);
   const text = [
     "## Soak",
     "",
@@ -115,6 +131,7 @@ try {
     ...steady.map((all, at) => rowOf(`proxy ${at + 1}`, all)),
     "",
     `Rounds done: ${[...tally.done].map(([what, times]) => `${what} ${times}`).join(", ")}. ${problems.length === 0 ? "Nothing failed." : `Problems: ${problems.length}.`}`,
+    `${tell(held)}, on a proxy of their own.`,
     `Bounds: heap ${mb(bounds.heap)} MB, resident ${mb(bounds.rss)} MB, ${bounds.descriptors} descriptors an hour, beside a noise of ${mb(noise.heap)} MB, ${mb(noise.rss)} MB and ${noise.descriptors}.`,
   ].join("\n");
   console.log(text);
