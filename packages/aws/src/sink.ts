@@ -1,6 +1,6 @@
 // The Segments port on S3: every segment is put once, under this task's own name, by a key that ends in the SHA-256 of its bytes.
 // Rule: a key says what is under it, so a put whose answer was lost can be done again, and "there already" means these very bytes.
-import { createHash } from "node:crypto";
+import { webcrypto } from "node:crypto";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import { Failure } from "@sallyport/core/failure";
@@ -39,18 +39,27 @@ export const openSegments = (of: {
   const { bucket, userId, client = segmentClient() } = of;
   return {
     async put(name, bytes) {
-      const digest = createHash("sha256").update(bytes).digest();
+      // in a thread of its own: megabytes take milliseconds, in which no relay would move
+      const digest = Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+      const command = new PutObjectCommand({
+        Bucket: bucket,
+        Key: segmentKey(userId, name, digest.toString("hex")),
+        Body: bytes,
+        ContentType: "application/x-ndjson",
+        IfNoneMatch: "*",
+        ChecksumSHA256: digest.toString("base64"),
+      });
+      // the signer takes the body's hash from here, rather than make it once more
+      const hashed = { "x-amz-content-sha256": digest.toString("hex") };
+      command.middlewareStack.add(
+        (next) => (args) => {
+          Object.assign((args.request as { headers: object }).headers, hashed);
+          return next(args);
+        },
+        { step: "build" },
+      );
       try {
-        await client.send(
-          new PutObjectCommand({
-            Bucket: bucket,
-            Key: segmentKey(userId, name, digest.toString("hex")),
-            Body: bytes,
-            ContentType: "application/x-ndjson",
-            IfNoneMatch: "*",
-            ChecksumSHA256: digest.toString("base64"),
-          }),
-        );
+        await client.send(command);
       } catch (thrown) {
         if (errorName(thrown) !== "PreconditionFailed") throw worded(thrown, bucket);
       }
