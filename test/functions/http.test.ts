@@ -69,6 +69,8 @@ it("S-14 what is no event of an HTTP API is refused", async () => {
 
 it.each([
   ["S-14 a method override header", { "x-http-method-override": "DELETE" }, ""],
+  ["S-14 X-HTTP-Method", { "x-http-method": "DELETE" }, ""],
+  ["S-14 X-Method-Override", { "x-method-override": "DELETE" }, ""],
   ["S-14 a method override in the query", {}, "_method=DELETE"],
 ])("%s changes nothing", async (_, headers, query) => {
   const world = openWorld();
@@ -103,6 +105,103 @@ it("S-14 X-Forwarded-For does not move the caller to another address", async () 
   expect(status).toBe(429);
 });
 
+it("S-14 Host, X-Forwarded-* and Forwarded are neither believed nor repeated", async () => {
+  const world = openWorld();
+  await world.addRoles(reader);
+  await world.addDatabases({});
+  await world.addProxy();
+  const token = await world.loginAs(makeUser("ana", ["orders-read"]));
+  const spoof = {
+    host: "evil.example",
+    "x-forwarded-host": "evil.example",
+    "x-forwarded-proto": "http",
+    "x-forwarded-port": "1",
+    "x-original-url": "/v1/evil.example",
+    "x-rewrite-url": "/v1/evil.example",
+    forwarded: "for=192.0.2.1;host=evil.example;proto=http",
+  };
+  const plain = await world.call("connect", { database: "orders" }, token);
+  const spoofed = await world.call("connect", { database: "orders" }, token, { headers: spoof });
+  expect([plain.status, spoofed.status]).toEqual([200, 200]);
+  expect([spoofed.body.gate, spoofed.body.direct]).toEqual([plain.body.gate, plain.body.direct]);
+  const answers = [
+    spoofed,
+    await world.call("status", {}, token, { headers: spoof }),
+    await world.call("status", {}, undefined, { headers: spoof }),
+    await world.send({ path: "/nowhere", headers: spoof }),
+  ];
+  expect(JSON.stringify(answers)).not.toContain("evil.example");
+  expect(JSON.stringify(world.events())).not.toContain("evil.example");
+});
+
+it("S-14 no origin is allowed anything, in a preflight or in an answer", async () => {
+  const world = openWorld();
+  const token = await world.loginAs(makeUser("ana", []));
+  const asks = { origin: "https://evil.example", "access-control-request-method": "POST" };
+  for (const answer of [
+    await world.send({ method: "OPTIONS", path: "/v1/login", headers: asks }),
+    await world.call("status", {}, token, { headers: asks }),
+    await world.call("status", {}, undefined, { headers: asks }),
+  ]) {
+    expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+    expect(answer.headers["cross-origin-resource-policy"]).toBe("same-origin");
+  }
+  expect((await world.send({ method: "OPTIONS", path: "/v1/login", headers: asks })).status).toBe(404);
+});
+
+it("S-14 a cookie logs nobody in, and none is set: there is nothing to forge a request with", async () => {
+  const world = openWorld();
+  const token = await world.loginAs(makeUser("ana", []));
+  for (const cookie of [`token=${token}`, `authorization=Bearer ${token}`, `session=${token}`])
+    expect((await world.send({ path: "/v1/status", headers: { cookie } })).status).toBe(401);
+  expect((await world.send({ path: "/v1/status", query: `token=${token}&access_token=${token}` })).status).toBe(401);
+  const login = await world.send({ method: "POST", path: "/v1/login", headers: json, body: loginBody });
+  expect(Object.keys(login.headers)).not.toContain("set-cookie");
+});
+
+it("S-14 a content type twice, in two spellings, is refused before anything is read of it", async () => {
+  const { send, logged } = openWorld();
+  for (const other of ["text/plain", "application/json"]) {
+    const headers = { ...json, "Content-Type": other };
+    expect((await send({ method: "POST", path: "/v1/login", headers, body: loginBody })).status).toBe(400);
+  }
+  expect(logged.join()).not.toContain("text/plain");
+});
+
+it.each([
+  ["__proto__", 400],
+  ["constructor", 400],
+  ["prototype", 400],
+  // what a role says of other things is left alone, whatever it is called
+  ["toString", 200],
+  ["__defineGetter__", 200],
+  ["hasOwnProperty", 200],
+])("S-14 a member called %s pollutes nothing, wherever it comes", async (name, inside) => {
+  const world = openWorld();
+  const token = await world.loginAs(makeUser("root", ["admin"]));
+  const authorization = { authorization: `Bearer ${token}` };
+  const headers = { ...json, ...authorization };
+  const document = (spec: string): string =>
+    `{"document":{"kind":"role","version":"v7","metadata":{"name":"r"},"spec":${spec}}}`;
+  const put = { method: "PUT", path: "/v1/resources/role/r", headers };
+  const evil = `"${name}":{"polluted":true}`;
+  const answers = [
+    await world.send({
+      method: "POST",
+      path: "/v1/login",
+      headers: json,
+      body: `{"user":"a","password":"b",${evil}}`,
+    }),
+    await world.send({ ...put, body: document(`{"allow":{},${evil}}`) }),
+    await world.send({ ...put, body: document(`{"allow":{${evil}}}`) }),
+    await world.send({ path: "/v1/databases", query: `${name}=1`, headers: authorization }),
+    await world.send({ path: `/v1/resources/${name}/r`, headers: authorization }),
+  ];
+  expect(answers.map(({ status }) => status)).toEqual([400, 400, inside, 400, 400]);
+  expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
+  expect(Object.hasOwn(Object.prototype, "polluted")).toBe(false);
+});
+
 it.each<[string, Record<string, string>, string, number]>([
   ["S-14 a body that says nothing of its type", {}, loginBody, 400],
   ["S-14 a form", { "content-type": "application/x-www-form-urlencoded" }, "user=ana&password=x", 400],
@@ -110,6 +209,11 @@ it.each<[string, Record<string, string>, string, number]>([
   ["S-14 two content types", { "content-type": "application/json,text/plain" }, loginBody, 400],
   ["S-14 another charset", { "content-type": "application/json; charset=utf-16" }, loginBody, 400],
   ["S-14 JSON with a charset", { "content-type": 'application/json; charset="UTF-8"' }, loginBody, 401],
+  ["S-14 JSON with a type before it", { "content-type": "text/html, application/json" }, loginBody, 400],
+  ["S-14 a type that only begins like JSON", { "content-type": "application/jsonp" }, loginBody, 400],
+  ["S-14 several parts", { "content-type": "multipart/form-data; boundary=application/json" }, loginBody, 400],
+  ["S-14 a body that says it is compressed", { ...json, "content-encoding": "gzip" }, "\u001f\u008b\u0008", 400],
+  ["S-14 the same member twice", json, '{"user":"root","user":"ana","password":"x"}', 401],
   ["S-14 an array", json, "[]", 400],
   ["S-14 null", json, "null", 400],
   ["S-14 no JSON", json, "{", 400],
