@@ -20,11 +20,12 @@ const minutes = 60_000;
 
 const open = () => {
   let now = 0;
-  const state = { signatures: 0, away: false };
+  const state = { signatures: 0, tries: 0, away: false };
   const signer: Signer = {
     key: "alias/audit",
     publicKey: async () => publicKey.export({ format: "der", type: "spki" }),
     sign: async (message) => {
+      state.tries += 1;
       if (state.away) throw new Failure("unavailable", "the key is away");
       state.signatures += 1;
       return sign("sha256", message, privateKey);
@@ -115,6 +116,25 @@ it("a key that is away holds no end up: it is signed when the key is back", asyn
   await heads.tick();
   const { sealed } = await itemOf("ses_a");
   expect(sealed && holds("ses_a", sealed)).toBe(true);
+});
+
+it("thousands that are owed are not all tried at a key that is away, and none is owed to a session that never was", async () => {
+  const { heads, begin, itemOf, state, said, pass } = open();
+  state.away = true;
+  await Promise.all(Array.from({ length: 200 }, (_, at) => heads.signed(`ses_${at}`, { seq: 1, head: "h" })));
+  await begin("ses_7", 1);
+  await begin("ses_live", 2);
+  state.tries = 0;
+  await heads.tick();
+  expect(state.tries).toBeLessThanOrEqual(2);
+  state.away = false;
+  pass(10 * minutes);
+  await heads.tick();
+  expect((await itemOf("ses_7")).sealed).toBeDefined();
+  expect((await itemOf("ses_live")).sealed).toMatchObject({ seq: 2 });
+  const warned = said.length;
+  await heads.tick();
+  expect(said).toHaveLength(warned);
 });
 
 it("S-42 a session that its proxy left is closed as lost, and the number that is named did arrive", async () => {

@@ -1,5 +1,6 @@
 // How far sessions' records go, told where the records are not: in the table, signed. At a session's end and every ten minutes
 // while it lives, so that whoever takes records away afterwards, or a task that dies with them, is found out.
+import { Failure } from "@sallyport/core/failure";
 import { keys } from "@sallyport/core/family";
 import type { AuditSink, Clock, Head, Store } from "@sallyport/core/ports";
 import type { Seal, SessionHead } from "@sallyport/core/seal";
@@ -36,7 +37,7 @@ export const openHeads = (parts: {
   let toldAt = steady.now();
   /** Up to where was last told, by session. */
   let told = new Map<string, number>();
-  let owed: SessionHead[] = [];
+  const owed: SessionHead[] = [];
   let busy = false;
 
   const sealOf = (head: SessionHead): Promise<Seal> | undefined =>
@@ -74,18 +75,25 @@ export const openHeads = (parts: {
     await within(sinkPatience, "making the audit durable", sink.settled());
     await each(heads, tell);
   };
+  const pay = async (head: SessionHead): Promise<void> => {
+    try {
+      const sealed = await sealOf(head);
+      await store.write({ update: keys.session(proxy, head.session), set: { sealed }, if: { present: true } });
+    } catch (thrown) {
+      // a session that never came to be in the table is owed nothing
+      if (thrown instanceof Failure && thrown.code === "conflict") return;
+      if (owed.length < mostOwed) owed.push(head);
+      throw thrown;
+    }
+  };
+  /** Until one can't be paid: thousands are not tried at a key that is away, while the living wait. */
   const payOwed = async (): Promise<void> => {
-    const due = owed;
-    owed = [];
-    await each(due, async (head) => {
-      try {
-        const sealed = await sealOf(head);
-        await store.write({ update: keys.session(proxy, head.session), set: { sealed }, if: { present: true } });
-      } catch (thrown) {
-        if (owed.length < mostOwed) owed.push(head);
-        throw thrown;
-      }
-    });
+    for (let left = owed.length; left > 0; left -= atOnce) {
+      const before = owed.length;
+      const due = owed.splice(0, atOnce);
+      await each(due, pay);
+      if (owed.length > before - due.length) return;
+    }
   };
 
   return {
