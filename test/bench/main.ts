@@ -38,7 +38,7 @@ const openWays = async (bench: Bench, table: Table, undo: (() => Promise<unknown
   const profiled = options.profile === undefined ? {} : { profile: resolve(options.profile) };
   const openers: Readonly<Record<WayName, () => Promise<Way | undefined>>> = {
     direct: async () => openDirect(bench),
-    haproxy: () => openHaproxy(bench),
+    haproxy: () => openHaproxy(bench, { alpn: "postgresql" }),
     pgbouncer: () => openPgbouncer(bench),
     relay: () => openRelay(bench),
     ours: () => openOurs(bench, table, profiled),

@@ -8,6 +8,8 @@ import { openKinds } from "@sallyport/aws/kinds";
 import { loadRoots } from "@sallyport/aws/roots";
 import { openTable } from "@sallyport/aws/table";
 import { vaultClient } from "@sallyport/aws/vault";
+import type { Credential } from "@sallyport/core/credential";
+import type { ProtocolName } from "@sallyport/core/database";
 import type { AuditSink } from "@sallyport/core/ports";
 import { secret } from "@sallyport/core/secret";
 import { openCertificate, sourceOf } from "@sallyport/proxy/certificate";
@@ -39,6 +41,15 @@ const discard: AuditSink = {
 };
 const sink = process.env["BENCH_AUDIT"] === "off" ? discard : await openSink({ proxy: id, settings, clock, log });
 
+/** What goes to the server in place of what the kind has signed. */
+const standIns: Readonly<Record<ProtocolName, (user: string) => Credential>> = {
+  postgres: (user) => ({ as: "password", user, password, methods: "clear" }),
+  // a real MariaDB takes a password by its scramble alone
+  mysql: (user) => ({ as: "password", user, password, methods: "challenge" }),
+  // whose proof is taken at its word
+  mongodb: (user) => ({ as: "aws", user, sign: async () => ({ authorization: "a signature", date: "today" }) }),
+};
+
 const roots = await loadRoots(settings.caFile === undefined ? {} : { file: settings.caFile });
 const upstream: ProxyParts["upstream"] = (database, grant) =>
   openUpstream({
@@ -46,10 +57,8 @@ const upstream: ProxyParts["upstream"] = (database, grant) =>
     roots,
     allow: settings.allow,
     credential: async () => {
-      const made = await kinds[database.kind].credential(database, grant.dbUser, { user: grant.user });
-      if (made.as !== "password") return made;
-      // a real MariaDB takes a password by its scramble alone
-      return { ...made, password, ...(database.protocol === "mysql" && { methods: "challenge" as const }) };
+      await kinds[database.kind].credential(database, grant.dbUser, { user: grant.user });
+      return standIns[database.protocol](grant.dbUser);
     },
   });
 

@@ -17,7 +17,7 @@ export const account = { user: "bench", database: "bench", password: "a-fixed-pa
 export const copied = { rows: 100_000, bytes: 100_000 * 1_001 } as const;
 /** The server's name as the proxy's kind wants it; a hosts file says where that is. */
 export const awsName = "bench.abc.eu-west-1.rds.amazonaws.com";
-const cipher = "TLS_AES_128_GCM_SHA256";
+export const cipher = "TLS_AES_128_GCM_SHA256";
 
 export interface Bench {
   /** Everything that must be in a file; deleted at the end. Others than us may enter it. */

@@ -92,12 +92,16 @@ const program = async (...paths: readonly string[]): Promise<string | undefined>
   return undefined;
 };
 
-export const openHaproxy = async (bench: Bench): Promise<Way | undefined> => {
+export const openHaproxy = async (
+  bench: Pick<Bench, "folder" | "files" | "caFile" | "cipher" | "host" | "port">,
+  { alpn }: { readonly alpn?: string },
+): Promise<Way | undefined> => {
   const path = await program("/usr/sbin/haproxy", "/usr/local/sbin/haproxy");
   if (path === undefined) return undefined;
   const port = await freePort();
   const file = join(bench.folder, "haproxy.cfg");
   const { files, caFile, cipher, host } = bench;
+  const agreed = alpn === undefined ? "" : ` alpn ${alpn}`;
   await writeFile(
     file,
     `global
@@ -108,9 +112,9 @@ defaults
   timeout connect 5s
   timeout client 1h
   timeout server 1h
-listen postgres
-  bind 127.0.0.1:${port} ssl crt ${files.pair} alpn postgresql ciphersuites ${cipher}
-  server one ${host}:${bench.port} ssl verify required ca-file ${caFile} sni str(localhost) alpn postgresql
+listen database
+  bind 127.0.0.1:${port} ssl crt ${files.pair}${agreed} ciphersuites ${cipher}
+  server one ${host}:${bench.port} ssl verify required ca-file ${caFile} sni str(localhost)${agreed}
 `,
   );
   const started = await startProgram([path, "-db", "-f", file], port, {});

@@ -1,0 +1,94 @@
+// `node test/bench/mongodb/main.ts`: MongoDB's protocol through us beside a straight connection and haproxy, in interleaved rounds of
+// one run, TLS on both legs and audit on. What answers is no database (target.ts).
+//   --rounds N  --seconds N  --only <pattern>  --profile <folder> for our process's CPU profile
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { prepare } from "../../../tools/machine.ts";
+import { type Cell, tables } from "../cells.ts";
+import { report, type Samples } from "../report.ts";
+import { account } from "../server.ts";
+import { openBenchTable } from "../table.ts";
+import { openHaproxy, openOurs, type Way } from "../way.ts";
+import { type ActName, measureAct } from "./measure.ts";
+import { type MongoBench, openMongoBench } from "./server.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "2" },
+    only: { type: "string", default: "" },
+    profile: { type: "string" },
+  },
+});
+const profile = options.profile === undefined ? undefined : resolve(options.profile);
+const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
+const ways = ["direct", "haproxy", "ours"];
+
+const titles: Readonly<Record<ActName, string>> = {
+  find: "find by _id",
+  insert: "insertMany of 1,000 × 1 KB",
+  scan: "cursor of 100 MB",
+};
+
+const cellsOf = (bench: MongoBench): readonly Cell[] =>
+  (Object.keys(titles) as ActName[]).flatMap((act) =>
+    [1, 8, 32].map((clients): Cell => {
+      const name = `${titles[act]}, ${clients} ${clients === 1 ? "connection" : "connections"}`;
+      const row = (table: string, quantity: string, unit = "") => ({ table, label: `${name}${unit}`, quantity });
+      const bulk = [row(tables.rest, "tps", ", MB/s"), row(tables.rest, "cpu", ", µs of CPU a MB")];
+      const small = [
+        row(tables.rate, "tps"),
+        row(tables.middle, "p50Us"),
+        row(tables.slowest, "p99Us"),
+        row(tables.cpu, "cpu"),
+      ];
+      return {
+        name,
+        ways: clients === 8 ? [...ways, "unaudited"] : ways,
+        rows: act === "find" ? small : bulk,
+        mean: titles[act],
+        measure: (way) => measureAct(bench, way, { act, clients, seconds }),
+      };
+    }),
+  );
+
+const missing = prepare([["haproxy"]]);
+if (missing !== undefined) console.log(missing);
+const undo: (() => Promise<unknown>)[] = [];
+try {
+  const bench = await openMongoBench();
+  undo.push(() => bench.close());
+  const table = await openBenchTable(bench, "mongodb");
+  undo.push(() => table.close());
+  const { host, port } = bench;
+  const opened: Way[] = [{ name: "direct", host, port, password: account.password, close: async () => {} }];
+  const open = async (way: Promise<Way | undefined>): Promise<void> => {
+    const found = await way;
+    if (!found) return console.log("haproxy is not on this machine: left out");
+    undo.push(() => found.close());
+    opened.push(found);
+  };
+  await open(openHaproxy(bench, {}));
+  await open(openOurs(bench, table, { protocol: "mongodb", ...(profile !== undefined && { profile }) }));
+  await open(openOurs(bench, table, { protocol: "mongodb", name: "unaudited", audit: false }));
+  const samples: Samples = new Map();
+  const cells = cellsOf(bench).filter(({ name }) => new RegExp(options.only, "i").test(name));
+  for (let round = 0; round < rounds; round++)
+    for (const cell of cells) {
+      const among = opened.filter(({ name }) => cell.ways.includes(name));
+      // each round begins with another way, so that none is always first
+      for (let turn = 0; turn < among.length; turn++) {
+        const way = among[(turn + round) % among.length];
+        if (!way) continue;
+        const sample = await cell.measure(way);
+        const byWay = samples.get(cell.name) ?? new Map();
+        samples.set(cell.name, byWay.set(way.name, [...(byWay.get(way.name) ?? []), sample]));
+        const numbers = Object.entries(sample).map(([quantity, value]) => `${quantity} ${value.toPrecision(3)}`);
+        console.log(`${cell.name}: ${way.name} ${numbers.join(" ")}`);
+      }
+    }
+  const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
+  console.log(`\n${await report(cells, samples, { ways, how, machine: "no database: answers made beforehand" })}`);
+} finally {
+  for (const step of undo.reverse()) await step();
+}
