@@ -3,6 +3,7 @@
 import * as lambda from "@aws-sdk/client-lambda";
 import * as rds from "@aws-sdk/client-rds";
 import * as redshift from "@aws-sdk/client-redshift-serverless";
+import * as s3 from "@aws-sdk/client-s3";
 import * as sm from "@aws-sdk/client-secrets-manager";
 import * as sts from "@aws-sdk/client-sts";
 import { openAccount } from "@sallyport/local/account";
@@ -29,7 +30,18 @@ type Command = new (input: unknown) => unknown;
 const rounds = 4;
 const strings = ["x", "a<b>&\"c'", "é ü 漢 😀", "a=b&c+d %20", "line\nbreak", "trail "];
 
-const modules = {
+interface Tested {
+  readonly Client: unknown;
+  readonly module: object;
+  /** How many operations there are at least. */
+  readonly least: number;
+  readonly skip: readonly string[];
+  readonly only?: readonly string[];
+  /** Members that the SDK reads or writes by itself. */
+  readonly omit?: RegExp;
+}
+
+const modules: Readonly<Record<string, Tested>> = {
   rds: { Client: rds.RDSClient, module: rds, least: 160, skip: [] },
   // These two are called without a signature.
   sts: { Client: sts.STSClient, module: sts, least: 8, skip: ["AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"] },
@@ -37,11 +49,17 @@ const modules = {
   secretsmanager: { Client: sm.SecretsManagerClient, module: sm, least: 20, skip: [] },
   // Event streams are not ours; the deprecated asynchronous invocation streams its body.
   lambda: { Client: lambda.LambdaClient, module: lambda, least: 60, skip: ["InvokeWithResponseStream", "InvokeAsync"] },
+  // What the audit uses. Checksums, lengths and keys for encryption are computed and checked on the way.
+  s3: {
+    ...{ Client: s3.S3Client, module: s3, least: 4, skip: [] },
+    only: ["PutObject", "GetObject", "ListObjectsV2", "DeleteObject"],
+    omit: /^(?:Checksum.*|Content(?:MD5|Length|Encoding|Type)|SSECustomer.*|Expires.*|EncodingType|OptionalObjectAttributes)$/,
+  },
 };
 
 test.each(Object.entries(modules))(
   "every operation of %s survives both ways",
-  async (name, { Client, module, least, skip }) => {
+  async (name, { Client, module, least, skip, only, omit }) => {
     const random = seeded(7);
     const account = openAccount();
     const { credentials } = account.addUser({ name: "tester", statements: [{ actions: ["*"], resources: ["*"] }] });
@@ -72,11 +90,13 @@ test.each(Object.entries(modules))(
     try {
       for (const [operation, { input, output, http }] of model.operations) {
         const SdkCommand = (module as unknown as Record<string, Command | undefined>)[`${operation}Command`];
-        if (!SdkCommand || (skip as readonly string[]).includes(operation)) continue;
+        if (!SdkCommand || skip.includes(operation)) continue;
+        if (only && !only.includes(operation)) continue;
         trips++;
         for (let round = 0; round < rounds; round++) {
-          const sent = input.isUnitSchema() ? {} : randomValue(input, random, 0, http !== undefined);
-          wanted = output.isUnitSchema() ? undefined : randomValue(output, random, 0, http !== undefined);
+          const make = (schema: Schema): unknown => without(randomValue(schema, random, 0, http !== undefined), omit);
+          const sent = input.isUnitSchema() ? {} : make(input);
+          wanted = output.isUnitSchema() ? undefined : make(output);
           const { $metadata, ...answer } = (await client.send(new SdkCommand(sent)).catch((error: unknown) => {
             throw new Error(`${operation}: ${JSON.stringify(sent)}`, { cause: error });
           })) as { $metadata: object };
@@ -86,8 +106,8 @@ test.each(Object.entries(modules))(
               ([key]) => /Token$|PreSignedUrl/i.test(key) && !(key in (sent as object)),
             ),
           );
-          expect(tidy(seen), `${operation} input`).toEqual(tidy({ ...added, ...(sent as object) }));
-          expect(tidy(answer), `${operation} output`).toEqual(tidy(wanted ?? {}));
+          expect(tidy(without(seen, omit)), `${operation} input`).toEqual(tidy({ ...added, ...(sent as object) }));
+          expect(tidy(without(await received(answer), omit)), `${operation} output`).toEqual(tidy(wanted ?? {}));
         }
       }
     } finally {
@@ -98,6 +118,18 @@ test.each(Object.entries(modules))(
   },
   60_000,
 );
+
+function without(value: unknown, omit: RegExp | undefined): unknown {
+  if (!omit || typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !omit.test(key)));
+}
+
+/** With a body that came as a stream read to its end; an empty one is none. */
+async function received(answer: object): Promise<object> {
+  const { Body: body, ...rest } = answer as { Body?: { transformToByteArray?(): Promise<Uint8Array> } };
+  const bytes = await body?.transformToByteArray?.();
+  return bytes === undefined ? answer : { ...rest, ...(bytes.length > 0 && { Body: bytes }) };
+}
 
 function randomValue(schema: Schema, random: Random, depth: number, rest: boolean): unknown {
   if (schema.isStructSchema()) return structure(schema, random, depth, rest);
@@ -141,7 +173,10 @@ function structure(schema: Schema, random: Random, depth: number, rest: boolean)
       value[name] = 200;
       continue;
     }
-    const made = randomValue(member, random, depth + 1, rest);
+    // a map in headers has their names and carries no more than they do
+    const made = member.getMergedTraits().httpPrefixHeaders
+      ? { one: "x", "a-b": "y:1" }
+      : randomValue(member, random, depth + 1, rest);
     if (made !== undefined) value[name] = made;
   }
   return value;

@@ -100,12 +100,15 @@ export function rest(model: Model, words: RestWords): Codec {
       let bodied = words.nothing !== "";
       for (const [name, member] of schema.structIterator()) {
         const value = values[name];
-        const { httpHeader, httpResponseCode, httpPayload } = member.getMergedTraits();
+        const { httpHeader, httpPrefixHeaders, httpResponseCode, httpPayload } = member.getMergedTraits();
         if (httpPayload) payload = true;
         if (httpPayload) body = value === undefined ? "" : payloadOf(words, member, value);
         else if (value === undefined || value === null) continue;
         else if (httpResponseCode) status = Number(value);
         else if (httpHeader) headers[httpHeader.toLowerCase()] = written(member, value);
+        else if (httpPrefixHeaders)
+          for (const [key, one] of Object.entries(value))
+            headers[`${httpPrefixHeaders}${key}`.toLowerCase()] = String(one);
         else {
           inBody[name] = value;
           bodied = true;
