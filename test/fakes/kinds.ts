@@ -23,7 +23,13 @@ export const openFakeKinds = (world: World): Kinds & { readonly asked: Listing[]
     },
     credential: () => Promise.reject(new Failure("unsupported", "the fake logs nobody in")),
   });
-  return { rds: kind("rds"), aurora: kind("aurora"), "redshift-serverless": kind("redshift-serverless"), asked };
+  return {
+    rds: kind("rds"),
+    aurora: kind("aurora"),
+    "redshift-serverless": kind("redshift-serverless"),
+    documentdb: kind("documentdb"),
+    asked,
+  };
 };
 
 export const makeSighting = (identifier: string, over: Partial<Sighting> = {}): Sighting => {

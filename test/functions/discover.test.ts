@@ -11,7 +11,12 @@ const kindsThat = (discover: Kind["discover"]): Kinds => {
     discover,
     credential: () => Promise.reject(new Error("discovery needs no credential")),
   });
-  return { rds: kind("rds"), aurora: kind("aurora"), "redshift-serverless": kind("redshift-serverless") };
+  return {
+    rds: kind("rds"),
+    aurora: kind("aurora"),
+    "redshift-serverless": kind("redshift-serverless"),
+    documentdb: kind("documentdb"),
+  };
 };
 const nothing = kindsThat(async function* () {
   yield { sightings: [], warnings: [] };

@@ -92,16 +92,18 @@ const sightingsOf = (
     ...(vpcId !== undefined && { vpcId }),
   };
   const unfit = unfitFor(cluster, tooOld(engine, known, engineVersion));
-  const off = unfit === undefined && !cluster.IAMDatabaseAuthenticationEnabled;
+  const off = unfit === undefined && !known.roles && !cluster.IAMDatabaseAuthenticationEnabled;
   const switching = isSwitching(state, cluster.PendingModifiedValues);
   const waiting = waitingIn(cluster.PendingModifiedValues);
   const mayAsk = off && !switching && waiting.length === 0 && state === "available";
   const member = beside.aged.get(identifier);
   const sightings = endpointsOf(cluster, beside).map(({ host, endpointType, ...own }): Sighting => {
-    const address = endpointOf(host, cluster.Port, where);
+    const address = endpointOf(host, cluster.Port, where, known.service);
     const endpoint = address && own.verify !== undefined ? { ...address, verifyName: own.verify } : address;
     const foreign =
-      host !== undefined && !address ? `its endpoint ${host} is not an address of RDS in ${region}` : undefined;
+      host !== undefined && !address
+        ? `its endpoint ${host} is not an address of ${known.service === "docdb" ? "DocumentDB" : "RDS"} in ${region}`
+        : undefined;
     const hindrance = foreign ?? unfit ?? (off ? iamOff("cluster", region, identifier, switching, waiting) : undefined);
     const itself = judge(identifier, beside.states.get(host ?? "") ?? state, usable);
     const worst = judged.status === "available" ? itself : judged;

@@ -6,6 +6,10 @@ import type { ProtocolName } from "@sallyport/core/database";
 
 interface Engine {
   readonly protocol: ProtocolName;
+  /** Its users are IAM roles: there is no switch for IAM authentication. */
+  readonly roles?: true;
+  /** The service in the names of its hosts; RDS unless told. */
+  readonly service?: string;
   /** The first version with IAM authentication, where a supported one is without. */
   readonly since?: readonly [major: number, minor: number];
 }
@@ -27,6 +31,10 @@ export const multiAzEngines: Engines = new Map<string, Engine>([
 export const auroraEngines: Engines = new Map<string, Engine>([
   ["aurora-postgresql", { protocol: "postgres" }],
   ["aurora-mysql", { protocol: "mysql" }],
+]);
+
+export const documentEngines: Engines = new Map<string, Engine>([
+  ["docdb", { protocol: "mongodb", since: [5, 0], roles: true, service: "docdb" }],
 ]);
 
 /** Why this version can't be logged in to by IAM; undefined when it can, or when the version says nothing. */

@@ -5,6 +5,7 @@ import { openAssumedRoles } from "./assume.ts";
 import type { Connection } from "./client.ts";
 import { openTokens } from "./iam.ts";
 import { openAurora } from "./kinds/aurora.ts";
+import { openDocumentdb } from "./kinds/documentdb.ts";
 import { openRds } from "./kinds/rds.ts";
 import { openRedshiftServerless } from "./kinds/redshift-serverless.ts";
 import { openLimiter } from "./limiter.ts";
@@ -15,9 +16,11 @@ export const openKinds = (options: { clock: Clock; connection?: Connection }): K
   const { clock, connection = {} } = options;
   const roles = openAssumedRoles({ connection, clock });
   const world: World = { connection, roles, token: openTokens({ clock }), turn: openLimiter({ clock }) };
+  const dated = { ...world, now: clock.now };
   return {
     rds: openRds(world),
     aurora: openAurora(world),
-    "redshift-serverless": openRedshiftServerless({ ...world, now: clock.now }),
+    "redshift-serverless": openRedshiftServerless(dated),
+    documentdb: openDocumentdb(dated),
   };
 };

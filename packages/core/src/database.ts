@@ -26,7 +26,7 @@ export const protocols = {
   mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
-export const kindNames = ["rds", "aurora", "redshift-serverless"] as const;
+export const kindNames = ["rds", "aurora", "redshift-serverless", "documentdb"] as const;
 export type KindName = (typeof kindNames)[number];
 
 /** What the project needs to know of a kind without calling AWS. */
@@ -43,6 +43,7 @@ export const kinds = {
   rds: { matcher: "rds", userIsRole: false, service: "rds" },
   aurora: { matcher: "rds", userIsRole: false, service: "rds" },
   "redshift-serverless": { matcher: "redshift-serverless", userIsRole: true, service: "redshift-serverless" },
+  documentdb: { matcher: "docdb", userIsRole: true, service: "docdb" },
 } as const satisfies Record<KindName, KindFacts>;
 
 /** Where and how to reach it; read from AWS, never from a tag or a file. */

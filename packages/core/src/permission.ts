@@ -237,6 +237,10 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
     proxy: rdsConnect,
   },
   "redshift-serverless": { discover: redshiftListing, proxy: userRoles },
+  documentdb: {
+    discover: () => [{ actions: ["rds:DescribeDBClusters"], resources: ["*"] }],
+    proxy: userRoles,
+  },
 };
 
 /** What the role in another account needs that a matcher names: what discovery and the proxies do there, and no change of anything, since what it may both of them may. */

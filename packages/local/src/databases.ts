@@ -8,6 +8,8 @@ import { type Account, keysOf } from "./account.ts";
 import type { Authority } from "./certificate.ts";
 import type { Ask, Front, FrontOptions } from "./front.ts";
 import { type Hosts, writeHosts } from "./hosts.ts";
+import { type Front as MongoFront, startMongoFront } from "./mongodb/front.ts";
+import type { MongoServer } from "./mongodb/server.ts";
 import type { Front as PostgresFront } from "./postgres/front.ts";
 import type { Postgres } from "./postgres/server.ts";
 import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";
@@ -43,6 +45,11 @@ export interface AccountDatabases {
     spec: ClusterSpec,
     servers: readonly Server<F>[],
   ): Promise<{ readonly record: DBCluster; readonly fronts: readonly F[] }>;
+  /** A DocumentDB cluster of two members on this server: a writer and a reader, until `failover` makes the reader the writer. */
+  addDocumentCluster(
+    spec: ClusterSpec,
+    server: Pick<MongoServer, "open" | "hasUser">,
+  ): Promise<{ readonly record: DBCluster; readonly fronts: readonly MongoFront[]; failover(): void }>;
   /** A workgroup of Redshift Serverless on this PostgreSQL, reached by VPC endpoints too where they are named. */
   addWorkgroup(
     spec: WorkgroupSpec & { readonly endpoints?: readonly string[]; readonly databases?: readonly string[] },
@@ -75,7 +82,7 @@ const addresses = function* (): Generator<string, never> {
 export const openDatabases = (place: Place): Databases => {
   const { region, rds, redshift } = place;
   const next = addresses();
-  const fronts: AnyFront[] = [];
+  const opened: AnyFront[] = [];
   const hosts = new Map<string, readonly string[]>();
 
   const name = (entries: Hosts): void => {
@@ -118,7 +125,7 @@ export const openDatabases = (place: Place): Databases => {
       host: next.next().value,
       ...(port !== undefined && { port }),
     });
-    fronts.push(front);
+    opened.push(front);
     return front;
   };
 
@@ -152,6 +159,61 @@ export const openDatabases = (place: Place): Databases => {
       return { record: { ...draft, Port: port }, fronts: members };
     },
 
+    async addDocumentCluster(spec, server) {
+      const where = { accountId: account.id, region };
+      const draft = rds.addCluster(where, { ...spec, engine: "docdb" });
+      const [primary = "", reader = ""] = [draft.Endpoint, draft.ReaderEndpoint];
+      const ids = [`${spec.id}-1`, `${spec.id}-2`];
+      const fronts: MongoFront[] = [];
+      let writer = 0;
+      const port = (): number => fronts[0]?.port ?? 27_017;
+      const nameOf = (at: number): string => `${ids[at]}.${primary.slice(primary.indexOf(".cluster-") + 9)}`;
+      const hosts = (): readonly string[] => ids.map((_, at) => `${nameOf(at)}:${port()}`);
+      for (const at of ids.keys())
+        fronts.push(
+          await startMongoFront({
+            server,
+            identity: await place.authority.issue([primary, reader, nameOf(at)]),
+            member: () => ({
+              writer: at === writer,
+              me: hosts()[at] ?? "",
+              primary: hosts()[writer] ?? "",
+              hosts: hosts(),
+            }),
+            verifier: {
+              credentials: keysOf(place.accounts),
+              now: place.now,
+              host: `sts.${region}.amazonaws.com`,
+              region,
+            },
+            host: next.next().value,
+            ...(at > 0 && { port: port() }),
+          }),
+        );
+      opened.push(...fronts);
+      const point = (): void =>
+        name({
+          ...Object.fromEntries(fronts.map((front, at) => [nameOf(at), [front.host]])),
+          [primary]: [fronts[writer]?.host ?? ""],
+          [reader]: fronts.flatMap((front, at) => (at === writer ? [] : [front.host])),
+        });
+      point();
+      rds.change(where, spec.id, { Port: port() });
+      for (const id of ids) rds.addInstance(where, { id, cluster: spec.id, port: port() });
+      return {
+        record: { ...draft, Port: port() },
+        fronts,
+        failover: () => {
+          // the old writer restarts as a reader: its connections end
+          const before = fronts[writer];
+          writer = 1 - writer;
+          rds.failover(where, spec.id, ids[writer] ?? "");
+          point();
+          before?.cut();
+        },
+      };
+    },
+
     async addWorkgroup({ endpoints = [], databases = [], ...spec }, server) {
       const where = { accountId: account.id, region };
       const draft = redshift.addWorkgroup(where, spec);
@@ -163,7 +225,7 @@ export const openDatabases = (place: Place): Databases => {
         temporary: () => redshift.temporary(where, spec.name),
         host: next.next().value,
       });
-      fronts.push(front);
+      opened.push(front);
       const { port } = front;
       redshift.change(where, spec.name, { port, endpoint: { ...draft.endpoint, port } });
       const others = endpoints.map((name) => redshift.addEndpoint(where, { name, workgroup: spec.name, port }));
@@ -187,7 +249,7 @@ export const openDatabases = (place: Place): Databases => {
       return () => name({ [host]: before });
     },
     async close() {
-      await Promise.all(fronts.map((front) => front.close()));
+      await Promise.all(opened.map((front) => front.close()));
     },
   };
 };

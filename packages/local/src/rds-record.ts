@@ -49,7 +49,7 @@ export function instanceOf(where: Where, spec: InstanceSpec, cluster: DBCluster 
     MasterUsername: cluster?.MasterUsername ?? "postgres",
     DBName: spec.databaseName,
     Endpoint: {
-      Address: addressOf(where, spec.id),
+      Address: addressOf(where, spec.id, "", engine),
       Port: spec.port ?? cluster?.Port ?? portOf(engine),
       HostedZoneId: "Z29XKXDKYMONMX",
     },
@@ -88,8 +88,8 @@ export function clusterOf(where: Where, spec: ClusterSpec, at: number): DBCluste
     ...(!isMultiAz(engine) && { EngineMode: spec.engineMode ?? "provisioned" }),
     MasterUsername: "postgres",
     DatabaseName: spec.databaseName,
-    Endpoint: addressOf(where, spec.id, "cluster-"),
-    ReaderEndpoint: addressOf(where, spec.id, "cluster-ro-"),
+    Endpoint: addressOf(where, spec.id, "cluster-", engine),
+    ReaderEndpoint: addressOf(where, spec.id, "cluster-ro-", engine),
     CustomEndpoints: [],
     MultiAZ: isMultiAz(engine),
     Port: spec.port ?? portOf(engine),
@@ -122,8 +122,8 @@ const tagList = (tags: Readonly<Record<string, string>> = {}): Tag[] =>
   Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
 
 /** The middle label of every endpoint is the same within an account and region, as on AWS. */
-const addressOf = (where: Where, id: string, prefix = ""): string =>
-  `${id}.${prefix}${hash(where, "account", "", 12)}.${where.region}.rds.amazonaws.com`;
+const addressOf = (where: Where, id: string, prefix: string, engine: string): string =>
+  `${id}.${prefix}${hash(where, "account", "", 12)}.${where.region}.${engine === "docdb" ? "docdb" : "rds"}.amazonaws.com`;
 
 const portOf = (engine: string): number => (/mysql|mariadb/.test(engine) ? 3306 : engine === "docdb" ? 27017 : 5432);
 
