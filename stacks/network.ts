@@ -12,7 +12,11 @@ export interface Network {
   readonly groups: readonly string[];
 }
 
-/** What a proxy asks of AWS beyond DynamoDB and S3, which have gateway endpoints that cost nothing. */
+/**
+ * What a proxy asks of AWS beyond DynamoDB and S3, which have gateway endpoints that cost nothing. ECS is not among it: a task's
+ * protection is asked of the agent beside it, and tasks on Fargate need no endpoint for what their agent says to ECS.
+ * https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html
+ */
 const interfaces = ["ecr.api", "ecr.dkr", "kms", "logs", "secretsmanager", "sts"] as const;
 const zones = 2;
 const anywhere = "0.0.0.0/0";

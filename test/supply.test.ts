@@ -1,6 +1,6 @@
 // S-46: what is installed is what was looked at, runs nothing while it is installed but what is allowed, and no secret lies in the
 // repository.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -56,6 +56,50 @@ describe("the lockfile", () => {
   });
 });
 
+interface Report {
+  readonly auditReportVersion?: number;
+  readonly vulnerabilities?: Readonly<Record<string, { readonly name: string; readonly severity: string }>>;
+}
+/** What npm says of what is deployed, or why it can't say. Its exit code tells of findings, not of failures. */
+const audit = (): Report | string => {
+  const { stdout, error } = spawnSync("npm", ["audit", "--omit=dev", "--json"], {
+    cwd: root,
+    encoding: "utf8",
+    timeout: 60_000,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (error) return error.message;
+  const report = JSON.parse(stdout === "" ? "{}" : stdout) as Report & { message?: string };
+  if (report.auditReportVersion !== undefined) return report;
+  return `the registry answers no audit: ${report.message ?? "nothing"}`;
+};
+/** Those that may not be shipped. @throws Error for what is no report */
+const grave = ({ auditReportVersion, vulnerabilities }: Report): readonly string[] => {
+  if (auditReportVersion !== 2 || vulnerabilities === undefined) throw new Error("this is no report that we can read");
+  return Object.values(vulnerabilities).flatMap(({ name, severity }) =>
+    ["high", "critical"].includes(severity) ? [`${name}: ${severity}`] : [],
+  );
+};
+
+describe("npm's advisories", () => {
+  it("S-46 say nothing grave of what is deployed", { timeout: 70_000 }, ({ skip }) => {
+    const report = audit();
+    if (typeof report === "string") return skip(report);
+    expect(grave(report)).toEqual([]);
+  });
+
+  it("S-46 would fail this with a grave one, and with what is no report", () => {
+    const of = (severity: string): Report => ({
+      auditReportVersion: 2,
+      vulnerabilities: { a: { name: "a", severity } },
+    });
+    expect(["info", "low", "moderate"].flatMap((severity) => grave(of(severity)))).toEqual([]);
+    expect(["high", "critical"].flatMap((severity) => grave(of(severity)))).toEqual(["a: high", "a: critical"]);
+    expect(() => grave({})).toThrow("no report");
+    expect(() => grave({ auditReportVersion: 3, vulnerabilities: {} })).toThrow("no report");
+  });
+});
+
 /** What tells a secret by its looks, and what is none: the examples of AWS's own documentation. */
 const secrets: readonly RegExp[] = [
   /\bA(?:KIA|SIA)(?!IOSFODNN7EXAMPLE|I44QH8DHBEXAMPLE)[A-Z2-7]{16}\b/,
@@ -84,7 +128,8 @@ describe("the repository", () => {
     `-----BEGIN PRIVATE KEY-----\n${"MIGH".repeat(30)}\n`,
     `ghp_${"a1".repeat(18)}`,
     `npm_${"b2".repeat(18)}`,
-    `//registry.example/:_authToken=${"c".repeat(20)}`,
+    // not written out: this file is one of the repository's
+    `//registry.example/:_${"authToken"}=${"c".repeat(20)}`,
   ])("S-46 would be found with one in it: %s", (text) => {
     expect(secrets.some((pattern) => pattern.test(text))).toBe(true);
   });
