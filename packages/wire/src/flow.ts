@@ -35,6 +35,8 @@ export interface FlowOptions {
   readonly touch: () => void;
   /** Something has passed, and was written. */
   readonly passed?: () => void;
+  /** Asked when a run has passed: what comes behind it waits for this. */
+  readonly room?: () => Promise<void> | undefined;
   /** A rule was broken, or a record could not be made. */
   readonly broken: (failure: Failure) => void;
   /** Whole messages before a broken one still pass. */
@@ -48,7 +50,7 @@ const bulk = 8_192;
 const firstCarry = 131_072;
 
 export const startFlow = (options: FlowOptions): Flow => {
-  const { from, to, frames, waits, touch, passed, broken, lenient, over } = options;
+  const { from, to, frames, waits, touch, passed, room, broken, lenient, over } = options;
   let carry: Buffer | undefined; // the beginning of what has to be seen whole
   let carried = 0;
   let wanted = 0; //               how much of it that is
@@ -103,19 +105,21 @@ export const startFlow = (options: FlowOptions): Flow => {
       .catch(spoil);
   };
 
+  /** False when what comes next has to wait. */
+  const give = (run: Buffer, dropped: boolean): boolean => {
+    if (!dropped) write(run);
+    const crowded = room?.();
+    if (crowded) wait([crowded], () => {});
+    return !crowded;
+  };
   /** A run passes, or stays; then what it holds is waited for. False when there is something to wait for. */
   const pass = (run: Buffer): boolean => {
     const held = frames.hold();
     const promises = waits();
     const dropped = frames.dropped();
-    if (!held && !promises) {
-      if (!dropped) write(run);
-      return true;
-    }
+    if (!held && !promises) return give(run, dropped);
     const records = promises ?? [];
-    wait(held ? [...records, held] : records, () => {
-      if (!dropped) write(run);
-    });
+    wait(held ? [...records, held] : records, () => void give(run, dropped));
     return false;
   };
 

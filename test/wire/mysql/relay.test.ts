@@ -190,6 +190,7 @@ test.each([
   ["a FETCH that is too short", packet(0, 0x1c, u32(1))],
   ["an EXECUTE that is too short", packet(0, 0x17, "ab")],
   ["long data without a place", packet(0, 0x18, u32(1))],
+  ["a CLOSE that is too short, which a server answers", packet(0, 0x19, 1)],
 ])("S-26 S-30 %s ends the session with an error", async (_name, bytes) => {
   const { client, server, done } = stand();
   client.theirs.write(bytes);

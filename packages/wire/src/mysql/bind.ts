@@ -188,8 +188,9 @@ export const values = (head: Head, long: ReadonlySet<number> | undefined, visit?
         marked = true;
         return;
       }
-      if (((nulls[index >> 3] ?? 0) >> (index & 7)) & 1 || type === 6) skip("null");
-      else if (long?.has(index)) skip("long");
+      // what was sent ahead is what servers take, whatever the nulls say
+      if (long?.has(index)) skip("long");
+      else if (((nulls[index >> 3] ?? 0) >> (index & 7)) & 1 || type === 6) skip("null");
       else {
         measure();
         return;

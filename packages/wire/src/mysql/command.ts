@@ -36,7 +36,7 @@ for (const [type, bits] of [
   ...[
     [commands.ping, brief],
     [commands.resetStatement, brief],
-    [commands.processKill, brief],
+    [commands.processKill, brief | told],
   ],
   ...[
     [commands.initDb, brief | told],
@@ -138,10 +138,12 @@ export const openAsks = ({ session, observe, ownIds, isOurs, answer }: AskOption
   const expect = (bits: number, bytes: Buffer, from: number, to: number): void => {
     pending = undefined;
     if (bits & silent) {
-      if (type === commands.closeStatement && to - from === 4) session.forget(bytes.readUInt32LE(from));
+      // a server answers one that it can't read, where no answer is expected
+      if (type === commands.closeStatement && to - from < 4) throw malformed();
+      if (type === commands.closeStatement) session.forget(bytes.readUInt32LE(from));
       return;
     }
-    if (type === commands.resetStatement && to - from === 4) {
+    if (type === commands.resetStatement && to - from >= 4) {
       const prepared = session.prepared(bytes.readUInt32LE(from));
       if (prepared) prepared.long = undefined;
     }

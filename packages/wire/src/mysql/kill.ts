@@ -10,12 +10,10 @@ export interface Kill {
 /** Longer ones are no client's. */
 export const longestKill = 1_024;
 
-const blank = "(?:\\s|/\\*(?!M?!)[^*]*\\*/|(?:--\\s|#)[^\\n]*\\n)";
-const marked = "(?:/\\*M?!\\d*)?";
-const statement = new RegExp(
-  `^${blank}*KILL${blank}+${marked}(?:(?:HARD|SOFT)${blank}+)?${blank}*(QUERY|CONNECTION)?${blank}*(?:\\*/)?${blank}*(-?\\d{1,10})${blank}*;?${blank}*$`,
-  "i",
-);
+const blanks = /\s+|\/\*(?!M?!)[^*]*\*\/|(?:--[^\S\n]|#)[^\n]*\n|--\n/g;
+// one space at most wherever blanks may stand: with several in a row, how they are shared out would cost their power
+const statement =
+  /^ ?KILL (?:\/\*M?!\d* ?)?(?:(?:HARD|SOFT) )?(?:(QUERY|CONNECTION)(?: |(?=\*)))?(?:\*\/ ?)?(-?\d{1,10}) ?;? ?$/i;
 
 /** Most statements show by their first letter that they are none. */
 export const mayBeKill = (bytes: Buffer, from: number, to: number): boolean => {
@@ -28,7 +26,7 @@ export const mayBeKill = (bytes: Buffer, from: number, to: number): boolean => {
 };
 
 export const parseKill = (text: string): Kill | undefined => {
-  const [, what, id] = statement.exec(text) ?? [];
+  const [, what, id] = statement.exec(text.replace(blanks, " ").replace(/ +/g, " ")) ?? [];
   if (id === undefined) return undefined;
   // MariaDB Connector/J keeps the greeting's id in a signed integer, where ours are below zero
   const connection = id.startsWith("-") ? Number(id) >>> 0 : Number(id);

@@ -8,7 +8,7 @@ import type { Statement } from "@sallyport/core/audit";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { dismiss, quiet } from "../bytes.ts";
 import { type Flow, startFlow } from "../flow.ts";
-import type { End, Live } from "../protocol.ts";
+import type { End, Live, Socket } from "../protocol.ts";
 import type { MysqlServer } from "./client.ts";
 import { type Local, openAsks } from "./command.ts";
 import { errorPayload, errors, ok } from "./message.ts";
@@ -22,6 +22,8 @@ import { copyLeft, killStatement, observeClient, observeServer, refusedStatement
 const boundaryMs = 1_000;
 const closeMs = 5_000;
 const deliverMs = 30_000;
+/** So many commands may wait for their answers before more are read. */
+const mostWaiting = 1_024;
 
 const lost = (): Failure =>
   new Failure("upstream_unreachable", "the database closed the connection", {
@@ -48,6 +50,14 @@ const refusal = ({ refused, type }: { refused: string; type: number }): Buffer =
   );
   return errorPayload(failure, known ? {} : { code: [1047, "08S01"] });
 };
+
+/** What is answered here goes no faster than it is read. */
+const drained = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => resolve();
+    socket.once("drain", done).once("close", done);
+    if (socket.destroyed || !socket.writableNeedDrain) done();
+  });
 
 /** The audit's half: records as they are made, and the promises of those that must be durable first. */
 const recorder = (live: Live) => {
@@ -82,6 +92,7 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
     let timer: NodeJS.Timeout | undefined;
     let parted = false;
     let whenIdle: (() => void) | undefined;
+    let whenRoom: (() => void) | undefined;
 
     const after = (ms: number, act: () => void): void => {
       clearTimeout(timer);
@@ -114,7 +125,18 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
         whenIdle = then;
         passed();
       });
+    /** A server answers one after the other: who asks faster than it answers would fill our memory with questions. */
+    const room = (): Promise<void> | undefined =>
+      session.waiting() < mostWaiting
+        ? undefined
+        : new Promise((then) => {
+            whenRoom = then;
+          });
     const passed = (): void => {
+      if (whenRoom && session.waiting() < mostWaiting / 2) {
+        whenRoom();
+        whenRoom = undefined;
+      }
       if (!whenIdle || session.waiting() > 0 || answers.inside()) return;
       whenIdle();
       whenIdle = undefined;
@@ -129,7 +151,7 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
         await live.cancel(what === "query" ? queryKey(connection) : connectionKey(connection));
         if (failure) return;
       }
-      near.write(packets("refused" in local ? refusal(local) : ok(), sequence + 1));
+      if (!near.write(packets("refused" in local ? refusal(local) : ok(), sequence + 1))) await drained(near);
     };
 
     const copied = (): number => asks.copied();
@@ -155,7 +177,7 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
     /** Has somebody said that the session ends? A server that fails closes without a word. */
     const said = (): boolean => by === "client" || asks.quit() || answers.erred();
     const up: Flow = startFlow({
-      ...{ ...between, from: near, to: far, frames: asks, waits: outgoing.waits },
+      ...{ ...between, from: near, to: far, frames: asks, waits: outgoing.waits, room },
       ...{ lenient: false, over: () => true },
     });
     const down: Flow = startFlow({

@@ -131,6 +131,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
     const front = session.front();
     if (schema) session.schema = schema;
     else if (front?.schema) session.schema = front.schema;
+    if (front?.command === commands.resetConnection) session.forgetAll();
     tell.complete(counted ? -1 : affected, counted ? rows : -1, warnings);
     if (bits & status.moreResults) {
       stage = stages.first;

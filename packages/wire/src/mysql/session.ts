@@ -34,6 +34,8 @@ export interface Session {
   /** @throws Failure `too_large` */
   keep(id: number, prepared: Prepared): void;
   forget(id: number): void;
+  /** The server has none of them any more. */
+  forgetAll(): void;
   expect(pending: Pending): void;
   /** The command that is being answered. */
   front(): Pending | undefined;
@@ -45,11 +47,18 @@ export interface Session {
 const latestId = 0xffff_ffff;
 // a server's own bound (max_prepared_stmt_count) is a quarter of it
 const mostPrepared = 65_536;
+// of all of them: their types, and which were sent ahead, are kept
+const mostParameters = 1_048_576;
 
 export const openSession = (agreed: Capabilities, schema: string | undefined): Session => {
   const statements = new Map<number, Prepared>();
   const queue: Pending[] = [];
   let latest: Prepared | undefined;
+  let parameters = 0;
+  const forget = (id: number): void => {
+    parameters -= statements.get(id)?.parameters ?? 0;
+    statements.delete(id);
+  };
   return {
     agreed,
     schema: schema === undefined ? undefined : Buffer.from(schema),
@@ -59,11 +68,21 @@ export const openSession = (agreed: Capabilities, schema: string | undefined): S
       return latest;
     },
     keep: (id, prepared) => {
+      forget(id);
+      parameters += prepared.parameters ?? 0;
       if (statements.size >= mostPrepared)
         throw new Failure("too_large", `more than ${mostPrepared} prepared statements`);
+      if (parameters > mostParameters)
+        throw new Failure("too_large", `prepared statements with more than ${mostParameters} parameters`);
       statements.set(id, prepared);
     },
-    forget: (id) => void statements.delete(id),
+    forget,
+    forgetAll: () => {
+      statements.clear();
+      parameters = 0;
+      // one that is on its way comes after it
+      if (latest?.parameters !== undefined) latest = undefined;
+    },
     expect: (pending) => void queue.push(pending),
     front: () => queue[0],
     answered: () => void queue.shift(),

@@ -141,9 +141,10 @@ export const observeClient = (record: Record, session: Session): Observe => {
   /** A teller where the statement is known; where it is not, or its answer is on its way, the server rules on it. */
   const beginExecute = (kind: "execute" | "bulk", id: number): Teller | undefined => {
     const one = session.prepared(id);
+    const long = one?.long;
+    if (one && kind === "execute") one.long = undefined;
     if (one?.parameters === undefined) return undefined;
-    const shape = { parameters: one.parameters, types: one.types, long: one.long, named: attributed };
-    if (kind === "execute") one.long = undefined;
+    const shape = { parameters: one.parameters, types: one.types, long, named: attributed };
     return openTeller(kind, shape, ({ types: bound }) => {
       // a copy: the bytes are the relay's, and the next EXECUTE may leave its types out
       if (bound !== one.types) one.types = Buffer.from(bound);
@@ -198,7 +199,11 @@ export const observeClient = (record: Record, session: Session): Observe => {
       const statement = bytes.readUInt32LE(from);
       const parameter = bytes.readUInt16LE(from + 4);
       const one = session.prepared(statement);
-      if (one) one.long = new Set(one.long).add(parameter);
+      // a server rules on a place that the statement does not have
+      if (one && parameter < (one.parameters ?? 0x1_0000)) {
+        one.long ??= new Set();
+        one.long.add(parameter);
+      }
       opened = { statement, parameter };
     }
     if (first && last) say(kept.length, () => ({ type: "long_data", ...opened, ...longValue(kept) }));
@@ -214,6 +219,9 @@ export const observeClient = (record: Record, session: Session): Observe => {
       const statement = idAt(bytes, from, to, "fetch");
       const rows = idAt(bytes, from + 4, to, "fetch");
       say(0, () => ({ type: "fetch", statement, rows }));
+    } else if (type === commands.processKill) {
+      const connection = idAt(bytes, from, to, "kill");
+      say(0, () => ({ type: "kill", what: "connection", connection }));
     } else say(0, () => ({ type: "command", command: named[type] }));
   };
 
@@ -255,6 +263,10 @@ const counts = {
   ...{ statement: json(',"statement":'), parameters: json(',"parameters":') },
 };
 
+// a syntax error quotes the statement, which the audit has, from any place on: also from just before a password
+const syntaxErrno = 1064;
+const quoted = /'.*'/s;
+
 /** What a server answers; each object serves again and again. */
 export const observeServer = (record: Record, copied: () => number) => {
   const complete = {
@@ -287,7 +299,8 @@ export const observeServer = (record: Record, copied: () => number) => {
     },
     error: (said: { readonly errno: number; readonly sqlState: string; readonly message: string }): void => {
       const count = copied();
-      const members = { type: "error", ...said, ...(count > 0 ? { copied: count } : {}) };
+      const message = said.errno === syntaxErrno ? said.message.replace(quoted, "'…'") : said.message;
+      const members = { type: "error", ...said, message, ...(count > 0 ? { copied: count } : {}) };
       record({ size: overhead + said.message.length, say: (line) => line.members(members) });
     },
     file: (name: string): void =>
