@@ -50,6 +50,9 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
       allow: settings.allow,
       credential: () => kinds[database.kind].credential(database, grant.dbUser, { user: grant.user }, grant.dbName),
     });
+  const moved = (): void => {
+    for (const kind of Object.values(kinds)) kind.forget?.();
+  };
   const { network, host, plainPorts, gatePort, healthPort, peerPort } = settings;
   const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));
   const { metadata, agent, drainForMs } = settings;
@@ -60,7 +63,7 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
   const store = openTable({ name: settings.table });
   const { trust } = certificate;
   setInterval(() => void certificate.refresh(), settings.certEveryMs).unref();
-  const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream };
+  const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream, moved };
   return openProxy({ id, network, version, protocols, ...ports, ...world, ...deployed, ...(signer && { signer }) });
 };
 

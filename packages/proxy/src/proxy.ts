@@ -83,6 +83,8 @@ export interface ProxyParts {
   readonly cancelSecret: Secret;
   readonly protocols: Readonly<Record<string, AnyProtocol>>;
   upstream(database: Database, grant: Grant): Upstream;
+  /** Somebody's access has changed: what is kept in people's names is dropped. */
+  readonly moved?: () => void;
   readonly host: string;
   /** By protocol; 0 is any free port. */
   readonly plainPorts: Readonly<Record<string, number>>;
@@ -129,7 +131,7 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const live = (): readonly string[] => sessions.all().map((session) => session.id);
   const heads = openHeads({ proxy: id, store, sink, steady, log, notary, live });
   const ledger = openLedger({ proxy: id, store, sink, heads, clock, random, log });
-  const watch = openWatch({ snapshot, sessions, steady, log });
+  const watch = openWatch({ snapshot, sessions, steady, log, ...(parts.moved && { moved: parts.moved }) });
   const failures = openAllowance(limits.failures, steady);
   const denials = openAllowance(limits.denials, steady);
   const judges = { snapshot, sessions, ledger, failures, denials };

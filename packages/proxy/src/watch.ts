@@ -17,8 +17,15 @@ const againEvery = 2_000;
 const allEvery = 60_000;
 const strictPatience = 5_000;
 
-export const openWatch = (parts: { snapshot: Snapshot; sessions: Sessions; steady: Clock; log: Log }): Watch => {
-  const { snapshot, sessions, steady, log } = parts;
+export const openWatch = (parts: {
+  snapshot: Snapshot;
+  sessions: Sessions;
+  steady: Clock;
+  log: Log;
+  moved?: () => void;
+}): Watch => {
+  const { snapshot, sessions, steady, log, moved } = parts;
+  let seen: number | undefined;
   let againAt = Number.NEGATIVE_INFINITY;
   let allAt = steady.now();
   let failingSince: number | undefined;
@@ -38,6 +45,8 @@ export const openWatch = (parts: { snapshot: Snapshot; sessions: Sessions; stead
 
   const checkEpoch = async (): Promise<void> => {
     const epoch = await snapshot.epoch();
+    if (seen !== undefined && seen !== epoch) moved?.();
+    seen = epoch;
     const now = steady.now();
     const all = now - allAt >= allEvery;
     const stale = all ? sessions.all() : sessions.all().filter((session) => session.epoch() !== epoch);

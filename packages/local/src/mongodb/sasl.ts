@@ -24,9 +24,13 @@ export interface Verifier {
   readonly isUser: (roleArn: string) => Promise<boolean>;
 }
 
+/** By its mark, as the library itself tells its types: there may be two copies of it in a process. */
+const isBinary = (value: unknown): value is Binary =>
+  typeof value === "object" && value !== null && (value as { _bsontype?: string })._bsontype === "Binary";
+
 const payloadIn = (command: Document): Document => {
   const payload: unknown = command["payload"];
-  if (!(payload instanceof Binary)) throw refused("no payload");
+  if (!isBinary(payload)) throw refused("no payload");
   return deserialize(payload.buffer, { promoteBuffers: false });
 };
 const answer = (payload: Document, done: boolean): Document => ({
@@ -47,7 +51,7 @@ export const openConversation = ({ credentials, now, host, region, isUser }: Ver
           details: { code: 334, codeName: "MechanismUnavailable" },
         });
       const { r, p } = payloadIn(command);
-      if (!(r instanceof Binary) || r.buffer.length !== nonceSize || Number(p) !== "n".charCodeAt(0)) throw refused();
+      if (!isBinary(r) || r.buffer.length !== nonceSize || Number(p) !== "n".charCodeAt(0)) throw refused();
       nonce = Buffer.concat([r.buffer, randomBytes(nonceSize)]);
       return answer({ s: new Binary(nonce), h: host }, false);
     },
