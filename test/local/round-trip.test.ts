@@ -32,7 +32,7 @@ const strings = ["x", "a<b>&\"c'", "é ü 漢 😀", "a=b&c+d %20", "line\nbreak
 
 interface Tested {
   readonly Client: unknown;
-  readonly module: object;
+  readonly module: Readonly<Record<string, unknown>>;
   /** How many operations there are at least. */
   readonly least: number;
   readonly skip: readonly string[];
