@@ -141,6 +141,20 @@ describe("relay", () => {
     client.ours.destroy();
   });
 
+  test.each([" use stock", "/* a */ USE `stock`;", "-- a\nuse stock", "use`stock`"])(
+    "the database of %j is the one that the next line shows",
+    async (text) => {
+      const { client, server, seen } = stand();
+      client.theirs.write(query(text));
+      server.theirs.write(ok(1));
+      await turns();
+      client.theirs.write(query("select 1"));
+      await turns();
+      expect(seen.lines().at(-1)).toMatchObject({ database: "stock" });
+      client.ours.destroy();
+    },
+  );
+
   test("MariaDB's progress reports end nothing, and its cached metadata leaves columns out", async () => {
     const { client, server, seen } = stand({ agreed: { flags: usual & ~1, extended: 0x1 | 0x10 } });
     client.theirs.write(query("alter table t"));

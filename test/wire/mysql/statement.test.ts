@@ -7,7 +7,7 @@ import { bytesMayHoldSecret, mayHoldSecret, redactor } from "@sallyport/wire/mys
 import { shownValue } from "@sallyport/wire/mysql/value";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bits, counted, errorOf, lenenc, packet, query, u16, u32, usual } from "./bytes.ts";
+import { bits, counted, errorOf, lenenc, ok, packet, query, u16, u32, usual } from "./bytes.ts";
 import { stand, turns } from "./stand.ts";
 
 const secrets: readonly (readonly [string, string])[] = [
@@ -59,6 +59,34 @@ const secrets: readonly (readonly [string, string])[] = [
     "# identified\nselect 'x'; set password='[redacted]' -- 'y'",
   ],
 ];
+
+const hidden = [
+  ["two dashes and a control character", "select 1 --\u0001 password='\n; drop table t -- '"],
+  ["a comment for a newer server", "select 1 /*!99999 password=' */; drop table t -- '"],
+  ["a comment for MariaDB", "select 1 /*M! # */ 'x\n', password='; drop table t -- '"],
+  ["a name in a comment for a newer server", "select 1 /*!99999 ` */, 'x` password='; drop table t -- '"],
+] as const;
+test.each(hidden)("S-32 %s takes nothing that runs out of the audit", (_name, text) => {
+  expect(redactor()(text, true)).toContain("drop table t");
+});
+
+test("S-32 where backslashes are letters they hide nothing, as the server says", async () => {
+  const { client, server, seen } = stand();
+  const attack = packet(0, 3, "select password='\\'; drop table t; -- '");
+  const plain = packet(0, 3, "set password='it\\'s canary'");
+  client.theirs.write(packet(0, 3, "set sql_mode = no_backslash_escapes"));
+  server.theirs.write(ok(1, { status: 0x202 }));
+  await turns();
+  client.theirs.write(attack);
+  server.theirs.write(ok(1));
+  await turns();
+  client.theirs.write(plain);
+  await turns();
+  const texts = seen.lines().flatMap(({ text }) => (text === undefined ? [] : [text]));
+  expect(texts[1]).toBe("select password='[redacted]'; drop table t; -- '");
+  expect(texts[2]).toBe("set password='[redacted]'");
+  client.ours.destroy();
+});
 
 describe("S-40 redaction", () => {
   test.each(secrets)("S-40 %s", (text, shown) => {

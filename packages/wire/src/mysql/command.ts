@@ -96,9 +96,14 @@ const malformed = (): Failure => new Failure("protocol", "malformed communicatio
 
 /** `USE name`, as a client sends it; the server's own word for what is in force comes with its answer. */
 const usedSchema = (bytes: Buffer, from: number, to: number): Buffer | undefined => {
-  if (to - from > 300 || ((bytes[from] ?? 0) | 0x20) !== 0x75 || ((bytes[from + 1] ?? 0) | 0x20) !== 0x73)
-    return undefined;
-  const found = /^use\s+(?:`((?:[^`]|``)+)`|([^\s;`]+))\s*;?\s*$/i.exec(bytes.toString("utf8", from, to));
+  // a blank or a comment may come before it
+  const first = bytes[from] ?? 0;
+  const begins = (first | 0x20) === 0x75 ? ((bytes[from + 1] ?? 0) | 0x20) === 0x73 : first < 0x30 && first !== 0x28;
+  if (!begins || to - from > 300) return undefined;
+  const found =
+    /^(?:\s|\/\*(?!M?!)[^*]*\*\/|(?:--\s|#)[^\n]*\n)*use\s*(?:`((?:[^`]|``)+)`|(?<=\s)([^\s;`]+))\s*;?\s*$/i.exec(
+      bytes.toString("utf8", from, to),
+    );
   const name = found?.[1]?.replaceAll("``", "`") ?? found?.[2];
   return name === undefined ? undefined : Buffer.from(name);
 };

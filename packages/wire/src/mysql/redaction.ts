@@ -1,7 +1,8 @@
 // Takes the passwords out of SQL text for the audit, also when a statement comes in parts. Only the literal goes, the rest stays
 // as it was: behind IDENTIFIED … BY, AS, USING or REPLACE, behind PASSWORD, MASTER_PASSWORD, SOURCE_PASSWORD and whatever else ends
 // so, everything that rds_set_external_… is called with, and from the place on where a literal holds such a statement or a URL
-// with a password. Backslashes escape, as they do unless a session sets NO_BACKSLASH_ESCAPES.
+// with a password. Backslashes escape unless the server said that NO_BACKSLASH_ESCAPES is in force. A statement that would be another
+// one to a server of another version hides nothing from there on: what ran is to be seen, and whoever wrote it showed it.
 // https://dev.mysql.com/doc/refman/8.4/en/lexical-structure.html
 
 export type Redactor = (text: string, last: boolean) => string;
@@ -19,7 +20,7 @@ const inLiteral = /identified\s+(?:by|with|via)|password\s*(?:=|\(|\\?['"])|:\/\
 const afterIdentified = new Set(["by", "as", "using", "replace"]);
 
 type Mode =
-  | { readonly in: "code" | "line" | "block" | "name" }
+  | { readonly in: "code" | "line" | "block" | "name" | "shown" }
   | { readonly in: "literal"; readonly quote: string; readonly secret: boolean };
 /** How many characters were dealt with, and what is shown for them. */
 type Step = readonly [length: number, shown: string];
@@ -44,19 +45,23 @@ export const bytesMayHoldSecret = (bytes: Buffer, from: number, to: number): boo
 };
 const isSuspect = (pair: number): boolean => pair === 0x7073 || pair === 0x6965 || pair === 0x7273;
 
+/** What makes a comment of two dashes: the end too, whose code is none. */
+const isBlank = (code: number): boolean => !(code > 0x20) || code === 0x7f;
+
 /** Looks for the closing quote before `limit`; `at` is where to go on when it is not there. */
-const close = (text: string, from: number, limit: number, quote: string) => {
+const close = (text: string, from: number, limit: number, quote: string, escapes: boolean) => {
   let at = from;
   while (at < limit) {
     if (text[at] === quote && text[at + 1] !== quote) return { end: at, at };
-    at += text[at] === quote || (quote !== "`" && text[at] === "\\") ? 2 : 1;
+    at += text[at] === quote || (escapes && text[at] === "\\") ? 2 : 1;
   }
   return { end: -1, at: Math.min(at, text.length) };
 };
 
 /** One a statement; its parts go through it in order. */
-export const redactor = (): Redactor => {
+export const redactor = (escapes = true): Redactor => {
   let mode: Mode = { in: "code" };
+  let versioned = false; //  within a comment that some servers execute and some do not
   let carried = "";
   let previous = "";
   let identified = false; // since the last semicolon
@@ -79,6 +84,7 @@ export const redactor = (): Redactor => {
   const punctuation = (text: string, at: number): Step => {
     const some = match(other, text, at) ?? text.charAt(at);
     if (some === ";") identified = setting = everything = false;
+    if (some === "*" && text[at + 1] === "/") versioned = false;
     expecting = /^[=:(]+$/.test(some) && (expecting || setting);
     return [some.length, some];
   };
@@ -86,9 +92,12 @@ export const redactor = (): Redactor => {
   /** A comment's opening. What stands in an executable one is code. */
   const comment = (text: string, at: number): Step | undefined => {
     const found = match(executable, text, at);
-    if (found) return [found.length, found];
+    if (found) {
+      versioned = found !== "/*!";
+      return [found.length, found];
+    }
     const two = text.slice(at, at + 2);
-    if (text[at] === "#" || (two === "--" && /^(?:\s|$)/.test(text.charAt(at + 2)))) mode = { in: "line" };
+    if (text[at] === "#" || (two === "--" && isBlank(text.charCodeAt(at + 2)))) mode = { in: "line" };
     else if (two === "/*") mode = { in: "block" };
     else return undefined;
     return two === "/*" ? [2, two] : [1, text.charAt(at)];
@@ -116,21 +125,25 @@ export const redactor = (): Redactor => {
   /** On with a comment, a name or a literal: to its end, or to `limit`. */
   const inside = (text: string, at: number, limit: number): Step => {
     const upTo = (end: number): Step => [end - at, text.slice(at, end)];
+    /** What one server takes for a literal's or a comment's is another's end of the comment around it. */
+    const unsure = (end: number): boolean => versioned && mode.in !== "block" && text.slice(at, end).includes("*/");
     const leave = (end: number): Step => {
-      mode = { in: "code" };
+      mode = { in: unsure(end) ? "shown" : "code" };
       return upTo(end);
     };
+    if (mode.in === "shown") return upTo(limit);
     if (mode.in === "line" || mode.in === "block") {
       const end = text.indexOf(mode.in === "line" ? "\n" : "*/", at);
-      if (end < 0) return upTo(limit);
+      if (end < 0) return unsure(limit) ? leave(limit) : upTo(limit);
       return leave(mode.in === "line" ? end : end + 2);
     }
     if (mode.in !== "literal") {
-      const found = close(text, at, limit, "`");
+      const found = close(text, at, limit, "`", false);
       return found.end < 0 ? upTo(found.at) : leave(found.end + 1);
     }
     const { quote, secret } = mode;
-    const found = close(text, at, limit, quote);
+    const found = close(text, at, limit, quote, escapes);
+    if (unsure(found.end < 0 ? found.at : found.end)) return leave(found.end < 0 ? found.at : found.end + 1);
     const closed = found.end >= 0;
     const hit = secret ? undefined : inLiteral.exec(text.slice(at, closed ? found.end : text.length));
     const hidden = hit && at + hit.index < (closed ? found.end : found.at);

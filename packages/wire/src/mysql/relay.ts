@@ -13,7 +13,7 @@ import type { MysqlServer } from "./client.ts";
 import { type Local, openAsks } from "./command.ts";
 import { errorPayload, errors, ok } from "./message.ts";
 import { packets } from "./packet.ts";
-import { openResults } from "./result.ts";
+import { openResults, readyStatus } from "./result.ts";
 import { connectionKey, type MysqlClient, ownIds, queryKey } from "./server.ts";
 import { openSession } from "./session.ts";
 import { copyLeft, killStatement, observeClient, observeServer, refusedStatement } from "./statement.ts";
@@ -86,7 +86,7 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
     // whoever has said all it wants to say still listens: Node would close a socket of ours at its first end
     near.allowHalfOpen = true;
     const [outgoing, incoming] = [recorder(live), recorder(live)];
-    const session = openSession(server.agreed, server.schema);
+    const session = Object.assign(openSession(server.agreed, server.schema), readyStatus(server.ready));
     let by: End["by"] | undefined;
     let failure: Failure | undefined;
     let timer: NodeJS.Timeout | undefined;

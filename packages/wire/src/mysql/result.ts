@@ -34,7 +34,7 @@ export interface ResultOptions {
 }
 
 /** Bits of a status. */
-const status = { moreResults: 0x8, cursorExists: 0x40, stateChanged: 0x4000 } as const;
+const status = { moreResults: 0x8, cursorExists: 0x40, noEscapes: 0x200, stateChanged: 0x4000 } as const;
 const trackSchema = 1;
 const progressErrno = 0xffff;
 
@@ -90,6 +90,10 @@ const parseOk = (payload: Buffer, tracks: boolean): Ok => {
   const schema = tracks && bits & status.stateChanged ? trackedSchema(fields) : undefined;
   return { affected, status: bits, warnings, schema };
 };
+/** What the OK of a login says of the session that begins. */
+export const readyStatus = (ready: Buffer): { readonly noEscapes: boolean } => ({
+  noEscapes: (parseOk(ready, false).status & status.noEscapes) !== 0,
+});
 const parseEof = (payload: Buffer): Ok => {
   const fields = reader(payload, 1);
   const warnings = fields.left() >= 4 ? fields.u16() : 0;
@@ -131,6 +135,7 @@ export const openResults = ({ session, tell, fileAsked }: ResultOptions): Result
     const front = session.front();
     if (schema) session.schema = schema;
     else if (front?.schema) session.schema = front.schema;
+    session.noEscapes = (bits & status.noEscapes) !== 0;
     if (front?.command === commands.resetConnection) session.forgetAll();
     tell.complete(counted ? -1 : affected, counted ? rows : -1, warnings);
     if (bits & status.moreResults) {

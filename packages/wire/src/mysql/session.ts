@@ -27,6 +27,8 @@ export interface Pending {
 export interface Session {
   readonly agreed: Capabilities;
   schema: Buffer | undefined;
+  /** Are backslashes letters like others? As the server said last. */
+  noEscapes: boolean;
   /** By the server's id; 2^32 - 1 is the latest, which MariaDB's clients execute before they have heard its id. */
   prepared(id: number): Prepared | undefined;
   /** A PREPARE is on its way. */
@@ -62,6 +64,7 @@ export const openSession = (agreed: Capabilities, schema: string | undefined): S
   return {
     agreed,
     schema: schema === undefined ? undefined : Buffer.from(schema),
+    noEscapes: false,
     prepared: (id) => (id === latestId ? latest : statements.get(id)),
     prepare: () => {
       latest = { parameters: undefined, types: undefined, long: undefined };

@@ -34,14 +34,14 @@ const idAt = (bytes: Buffer, at: number, to: number, command: string): number =>
   return bytes.readUInt32LE(at);
 };
 
-const shownSql = ({ text, ...rest }: Decoded): Decoded => ({
-  text: mayHoldSecret(text) ? redactor()(text, true) : text,
+const shownSql = ({ text, ...rest }: Decoded, { noEscapes }: Session): Decoded => ({
+  text: mayHoldSecret(text) ? redactor(!noEscapes)(text, true) : text,
   ...rest,
 });
 /** SQL text in pieces as an audit line shows it. */
-const sql = () => {
+const sql = ({ noEscapes }: Session) => {
   const decodePiece = decoder();
-  const redact = redactor();
+  const redact = redactor(!noEscapes);
   return (piece: Buffer, last: boolean): Decoded => {
     const decoded = decodePiece(piece, last);
     return { ...decoded, text: redact(decoded.text, last) };
@@ -64,7 +64,7 @@ const textStatement = (session: Session, type: Uint8Array) => {
       sayDatabase(line, session);
       if (attributes) line.members({ attributes });
       if (!bytesMayHoldSecret(bytes, from, to) && line.text(openings.text, bytes, from, to)) return;
-      line.members({ ...shownSql(decode(bytes.subarray(from, to))) });
+      line.members({ ...shownSql(decode(bytes.subarray(from, to)), session) });
     },
   };
   return statement;
@@ -226,7 +226,7 @@ export const observeClient = (record: Record, session: Session): Observe => {
   };
 
   return (type, bytes, from, to, first, last) => {
-    if (first) parts = last ? undefined : { words: sql(), number: 0 };
+    if (first) parts = last ? undefined : { words: sql(session), number: 0 };
     if (type === commands.query) text("query", bytes, from, to, first, last);
     else if (type === commands.prepare) text("prepare", bytes, from, to, first, last);
     else if (type === commands.execute) execute("execute", bytes, from, to, first, last);
