@@ -41,7 +41,7 @@ describe("a role's name and its ARN", () => {
     expect(isDenial(ask("Analyst", ["analyst"]))).toBe(true);
   });
 
-  it.each(["IAM:Analyst", "IAMR:Analyst", "arn:aws-cn:iam::111122223333:role/Analyst", "a b", "../x"])(
+  it.each(["IAM:Analyst", "IAMR:Analyst", "arn:aws-cn:iam::111122223333:role/Analyst", "a b", "x//y"])(
     "%s is no name of a role, whatever is allowed",
     (user) => {
       const denial = ask(user, ["*", user]);

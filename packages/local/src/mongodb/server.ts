@@ -20,6 +20,8 @@ export interface Member {
 }
 
 export interface MongoServer {
+  /** What is behind the front: `mongod 7.0.14`, or `built-in`. */
+  readonly name: string;
   /** A connection to it, of somebody whose login is somebody else's matter. */
   open(member: () => Member, user: () => string | undefined): Duplex;
   hasUser(roleArn: string): Promise<boolean>;
@@ -193,7 +195,7 @@ export const startBuiltin = (): BuiltinServer => {
         socket.destroy();
       }
     });
-    socket.on("end", () => turn.finally(() => socket.end()));
+    socket.on("end", () => void turn.finally(() => socket.end()));
     socket.on("error", () => socket.destroy());
     live.add(socket);
     socket.once("close", () => live.delete(socket));
@@ -208,6 +210,7 @@ export const startBuiltin = (): BuiltinServer => {
   };
 
   return {
+    name: "built-in",
     open: (member, user) => {
       const [theirs, ours] = duplexPair();
       serve(ours, member, user);
