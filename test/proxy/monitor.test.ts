@@ -27,7 +27,7 @@ it("S-22 monitors stay beyond the login's deadline, under a cap of their own, an
     limits: { loginMs: 400, waiting: { total: 2, each: 2 }, lingering: { total: 3, each: 3 } },
   });
   const port = proxy.ports["mongodb"] ?? 0;
-  const staying = [];
+  const staying: Awaited<ReturnType<typeof monitor>>[] = [];
   for (let left = 3; left > 0; left--) {
     const one = await monitor(port);
     await eventually(() => one.answers().length === 1);

@@ -6,7 +6,7 @@ import { Decimal128 } from "bson";
 import { checkedEnd, types, zeroAt } from "./document.ts";
 
 /** Where it is written. */
-export type Out = Pick<Line, "fixed" | "text">;
+export type Out = Pick<Line, "fixed" | "text" | "number">;
 
 const nothing = json("");
 const marks = {
@@ -39,21 +39,43 @@ export const sayText = (out: Out, before: Uint8Array, bytes: Buffer, from: numbe
 };
 
 const put = (out: Out, value: unknown): void => out.fixed(json(JSON.stringify(value)));
+// room for what is short and plain, so that no bytes are made for it
+const scratch = Buffer.alloc(64);
+const plain = (out: Out, text: string): void => out.fixed(scratch.subarray(0, scratch.write(text, "latin1")));
+const whole = (out: Out, value: number): void => {
+  if (value >= 0) out.number(nothing, value);
+  else plain(out, String(value));
+};
 const double = (out: Out, value: number): void => {
-  if (Number.isFinite(value)) out.fixed(json(Object.is(value, -0) ? "-0.0" : String(value)));
+  if (Number.isFinite(value)) plain(out, Object.is(value, -0) ? "-0.0" : String(value));
   else put(out, { $numberDouble: Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity" });
 };
 const long = (out: Out, value: bigint): void => {
-  const safe = value <= BigInt(Number.MAX_SAFE_INTEGER) && value >= -BigInt(Number.MAX_SAFE_INTEGER);
-  if (safe) out.fixed(json(String(value)));
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) plain(out, String(number));
   else put(out, { $numberLong: String(value) });
 };
 /** The years that a date is written out in. */
-const lastDay = 253_402_300_799_999n;
-const date = (out: Out, value: bigint): void =>
-  put(out, {
-    $date: value >= 0n && value <= lastDay ? new Date(Number(value)).toISOString() : { $numberLong: String(value) },
-  });
+const lastDay = 253_402_300_799_999;
+const dateOpening = json('{"$date":');
+const date = (out: Out, value: bigint): void => {
+  const number = Number(value);
+  if (number < 0 || number > lastDay) return put(out, { $date: { $numberLong: String(value) } });
+  const length = scratch.write(new Date(number).toISOString(), "latin1");
+  out.text(dateOpening, scratch, 0, length);
+  out.fixed(marks.close);
+};
+const idOpening = json('{"$oid":');
+const objectId = (out: Out, bytes: Buffer, at: number): void => {
+  for (let place = 0; place < 12; place++) {
+    const byte = bytes[at + place] ?? 0;
+    scratch[2 * place] = digits[byte >> 4] ?? 0;
+    scratch[2 * place + 1] = digits[byte & 15] ?? 0;
+  }
+  out.text(idOpening, scratch, 0, 24);
+  out.fixed(marks.close);
+};
+const digits = Buffer.from("0123456789abcdef");
 
 /** A string's value, under a name that says what it is. */
 const named = (out: Out, name: string, bytes: Buffer, at: number, end: number): void => {
@@ -87,7 +109,7 @@ const says: Readonly<Record<number, Say>> = {
   [types.array]: (out, bytes, at) => sayArray(out, bytes, at),
   [types.binary]: binary,
   [types.undefined]: (out) => put(out, { $undefined: true }),
-  [types.objectId]: (out, bytes, at, end) => put(out, { $oid: bytes.toString("hex", at, end) }),
+  [types.objectId]: objectId,
   [types.boolean]: (out, bytes, at) => out.fixed(bytes[at] === 1 ? marks.true : marks.false),
   [types.date]: (out, bytes, at) => date(out, bytes.readBigInt64LE(at)),
   [types.null]: (out) => out.fixed(marks.null),
@@ -101,7 +123,7 @@ const says: Readonly<Record<number, Say>> = {
   [types.code]: (out, bytes, at, end) => named(out, "$code", bytes, at, end),
   [types.symbol]: (out, bytes, at, end) => named(out, "$symbol", bytes, at, end),
   [types.scoped]: scoped,
-  [types.int]: (out, bytes, at) => out.fixed(json(String(bytes.readInt32LE(at)))),
+  [types.int]: (out, bytes, at) => whole(out, bytes.readInt32LE(at)),
   [types.timestamp]: (out, bytes, at) =>
     put(out, { $timestamp: { t: bytes.readUInt32LE(at + 4), i: bytes.readUInt32LE(at) } }),
   [types.long]: (out, bytes, at) => long(out, bytes.readBigInt64LE(at)),

@@ -43,9 +43,18 @@ const openings = {
   ...{ rows: json(',"rows":'), modified: json(',"modified":'), failed: json(',"failed":'), code: json(',"code":') },
 };
 
-const sayString = (line: Out, before: Uint8Array, text: string): void => {
+/** Names of commands, databases and collections come again and again. */
+const worded = new Map<string, Uint8Array>();
+const wordName = (text: string): Uint8Array => {
+  const known = worded.get(text);
+  if (known) return known;
+  const made = jsonText(text);
+  if (worded.size < 1_000 && text.length <= 64) worded.set(text, made);
+  return made;
+};
+const sayString = (line: Line, before: Uint8Array, text: string): void => {
   line.fixed(before);
-  line.fixed(jsonText(text));
+  line.fixed(wordName(text));
 };
 const sayNames = (
   line: Line,
@@ -82,6 +91,10 @@ const pieces = (give: (piece: Buffer) => void) => {
       const said = pen.text(name, bytes, from, to);
       if (said) turn(partSize);
       return said;
+    },
+    number: (name, value) => {
+      pen.number(name, value);
+      turn(partSize);
     },
   };
   return { out, end: () => turn(1) };
@@ -146,7 +159,7 @@ export const tellCommand = (record: Record): CommandTeller => {
     documents: (name, bytes, from, to, more) => {
       const head = (line: Line): void => sayString(line, openings.sequence, name);
       if (to - from > partSize) {
-        long(more, head, (out) => sayDocument(out, bytes, from, always));
+        long(more, head, (out) => sayDocument(out, bytes, from));
         return;
       }
       piece(asJson(to - from), more, (line) => {
@@ -154,7 +167,7 @@ export const tellCommand = (record: Record): CommandTeller => {
         line.fixed(openings.documents);
         for (let at = from; at < to; at += bytes.readInt32LE(at)) {
           if (at > from) line.fixed(openings.comma);
-          sayDocument(line, bytes, at, always);
+          sayDocument(line, bytes, at);
         }
         line.fixed(openings.close);
       });
