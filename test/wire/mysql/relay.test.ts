@@ -213,6 +213,22 @@ test.each([
   expect(server.ours.destroyed).toBe(true);
 });
 
+test("S-26 a stray packet behind a command is found when that is answered, as by a server", async () => {
+  for (const stray of [packet(1), packet(0), packet(5, 3, "drop table t")]) {
+    const { client, server, done } = stand();
+    client.theirs.write(Buffer.concat([query("select 1"), stray, query("drop table t")]));
+    await server.until((bytes) => bytes.length >= query("select 1").length);
+    await turns();
+    const answer = result(["a"]);
+    server.theirs.write(answer);
+    const heard = await client.ended();
+    expect(heard.subarray(0, answer.length)).toEqual(answer);
+    expect(errorOf(heard)).toMatchObject({ errno: 1043 });
+    expect(server.received()).toEqual(query("select 1"));
+    expect(await done).toMatchObject({ by: "cut", failure: { code: "protocol" } });
+  }
+});
+
 test("S-30 an EXECUTE whose parameters can't be read ends the session, and does not reach the server", async () => {
   const { client, server, done } = stand();
   client.theirs.write(packet(0, 0x16, "select ?"));

@@ -79,6 +79,8 @@ export interface Asks {
   copied(): number;
   /** Has it said COM_QUIT? */
   quit(): boolean;
+  /** Was it between two commands that the order broke? */
+  strayed(): boolean;
 }
 
 export interface AskOptions {
@@ -122,6 +124,7 @@ export const openAsks = ({ session, observe, ownIds, isOurs, answer }: AskOption
   let dropped = false;
   let owed = 0; //         bytes that were looked at and are a run of their own
   let held: Promise<void> | undefined;
+  let strayed = false;
   let pending: { sequence: number } | undefined;
 
   const bulk = (session.agreed.extended & extended.bulk) !== 0;
@@ -197,8 +200,8 @@ export const openAsks = ({ session, observe, ownIds, isOurs, answer }: AskOption
       goesOn = length === fullPacket;
       return headerSize;
     }
-    if (number !== 0) throw outOfOrder();
-    if (length === 0) throw malformed();
+    strayed = number !== 0 || length === 0;
+    if (strayed) throw number !== 0 ? outOfOrder() : malformed();
     const first = Math.min(length, partSize);
     if (bytes.length - at < headerSize + first) {
       need = headerSize + first;
@@ -240,6 +243,9 @@ export const openAsks = ({ session, observe, ownIds, isOurs, answer }: AskOption
           need = headerSize;
           return at;
         }
+        // what came before it is whole, and passes
+        if (at > from && owed + left === 0 && !goesOn && !file && (bytes[at + 3] !== 0 || !bytes.readUIntLE(at, 3)))
+          return at;
         const before = local;
         const some = owed > 0 ? owed : left > 0 ? body(bytes, at) : head(bytes, at);
         owed = 0;
@@ -282,5 +288,6 @@ export const openAsks = ({ session, observe, ownIds, isOurs, answer }: AskOption
       return count;
     },
     quit: () => type === commands.quit,
+    strayed: () => strayed,
   };
 };

@@ -132,6 +132,16 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
         : new Promise((then) => {
             whenRoom = then;
           });
+    /** A packet that is out of its place between commands is found when a server has answered those: mysql2 sends an empty one behind 16 MiB. */
+    const astray = (why: Failure): void => {
+      if (!asks.strayed() || session.waiting() === 0) {
+        cut(why);
+        return;
+      }
+      up.stop();
+      near.resume();
+      void idle().then(() => cut(why));
+    };
     const passed = (): void => {
       if (whenRoom && session.waiting() < mostWaiting / 2) {
         whenRoom();
@@ -173,15 +183,15 @@ export const relay = (client: MysqlClient, server: MysqlServer, live: Live): Pro
       answer,
     });
     const answers = openResults({ session, tell: incomingTell, fileAsked });
-    const between = { touch: () => live.touch(), broken: cut };
+    const between = { touch: () => live.touch() };
     /** Has somebody said that the session ends? A server that fails closes without a word. */
     const said = (): boolean => by === "client" || asks.quit() || answers.erred();
     const up: Flow = startFlow({
-      ...{ ...between, from: near, to: far, frames: asks, waits: outgoing.waits, room },
+      ...{ ...between, from: near, to: far, frames: asks, waits: outgoing.waits, room, broken: astray },
       ...{ lenient: false, over: () => true },
     });
     const down: Flow = startFlow({
-      ...{ ...between, from: far, to: near, frames: answers, waits: incoming.waits, passed },
+      ...{ ...between, from: far, to: near, frames: answers, waits: incoming.waits, passed, broken: (why) => cut(why) },
       ...{ lenient: true, over: said },
     });
 
