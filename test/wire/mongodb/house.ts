@@ -16,8 +16,8 @@ import { makeDatabase } from "../../core/make.ts";
 import { grantFor, type Session, session } from "../door.ts";
 import { openTarget, type Target } from "./target.ts";
 
-export const host = "orders.cluster-abc.eu-west-1.docdb.amazonaws.com";
-export const role = "arn:aws:iam::123456789012:role/reader";
+const host = "orders.cluster-abc.eu-west-1.docdb.amazonaws.com";
+const role = "arn:aws:iam::123456789012:role/reader";
 export const connectToken = `sct_${"a1B2".repeat(11)}`;
 
 export let certificate: Certificate;
@@ -43,7 +43,7 @@ const kept = <T extends Socket>(socket: T): T => {
   return socket.on("error", () => {}).once("close", () => sockets.delete(socket));
 };
 
-export const aws: Credential = {
+const aws: Credential = {
   as: "aws",
   user: role,
   sign: async (nonce, at) => ({

@@ -16,7 +16,7 @@ export interface Stand {
   readonly done: Promise<End>;
 }
 type View = MongodbServer["cursors"];
-export const cursorsOf = (): View => openCursors()("orders", "ada");
+const cursorsOf = (): View => openCursors()("orders", "ada");
 export const serverOn = (made: Link, cursors: View = cursorsOf()): MongodbServer => ({
   ...{ socket: made.ours, peer: { address: "10.0.0.7", port: 27017 }, application: "sallyport-1" },
   ...{ limits: { ...usual, maxWireVersion: 21 }, cursors },

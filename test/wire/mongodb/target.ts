@@ -7,7 +7,7 @@ import type { Certificate } from "@sallyport/local/certificate";
 import { Binary, type Document, deserialize, Long, serialize } from "bson";
 import { bits, body, doc, i32, msg, packet } from "./bytes.ts";
 
-export interface Heard extends Document {
+interface Heard extends Document {
   readonly $db?: string;
 }
 export interface Target {

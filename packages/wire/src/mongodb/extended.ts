@@ -60,7 +60,10 @@ const lastDay = 253_402_300_799_999;
 const dateOpening = json('{"$date":');
 const date = (out: Out, value: bigint): void => {
   const number = Number(value);
-  if (number < 0 || number > lastDay) return put(out, { $date: { $numberLong: String(value) } });
+  if (number < 0 || number > lastDay) {
+    put(out, { $date: { $numberLong: String(value) } });
+    return;
+  }
   const length = scratch.write(new Date(number).toISOString(), "latin1");
   out.text(dateOpening, scratch, 0, length);
   out.fixed(marks.close);
