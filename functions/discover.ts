@@ -17,7 +17,9 @@ export const openDiscover = (world: World, kinds: Kinds, log: Log): JobFunction 
     for (const run of runs) {
       const { listing, complete, found, written, removed, warnings, error } = run;
       const facts = { requestId, dryRun, listing, complete, found, written, removed, warnings };
-      if (error !== undefined || !complete) log.error("discover.partial", { ...facts, error });
+      if (error !== undefined) log.error("discover.partial", { ...facts, error });
+      // a service that has no address in a region: told, but nothing that anybody is paged for
+      else if (!complete) log.warn("discover.incomplete", facts);
       else if (written.length + removed.length + warnings.length > 0) log.info("discover", facts);
     }
     return { runs };

@@ -71,3 +71,13 @@ it("a listing that fails is an error in the log and in the answer, not of the ru
   expect(runs.every(({ complete, error }) => !complete && error.length > 0)).toBe(true);
   expect(world.logged.join()).toContain("discover.partial");
 });
+
+it("a region where the service has no address is a warning, which alarms nobody", async () => {
+  const nowhere = kindsThat(async function* () {
+    yield { sightings: [], warnings: ["RDS has no address in eu-west-9"], incomplete: true };
+  });
+  const world = await open(nowhere);
+  await world.discover({}, context);
+  expect(world.logged.join()).toContain("discover.incomplete");
+  expect(world.logged.join()).not.toContain("discover.partial");
+});
