@@ -61,3 +61,11 @@ export const openDeadline = (ms: number, what: string): Deadline => {
     },
   };
 };
+
+/** Resolves when the work is done or the time is over; rejects if the work does so first. */
+export const waitAtMost = async (ms: number, work: Promise<unknown>): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
+};

@@ -1,29 +1,27 @@
 // The proxy put together: ports, one login, sessions under watch, and a way to go that tells everybody. Everything it
 // touches is an argument, so that tests run this very composition with a clock and a table of their own.
-import type { Server } from "node:net";
 import type { Grant } from "@sallyport/core/access";
 import type { Database } from "@sallyport/core/database";
-import { Failure } from "@sallyport/core/failure";
 import type { AuditSink, Clock, Digest, Random, Signer, Store } from "@sallyport/core/ports";
-import type { Secret } from "@sallyport/core/secret";
-import { heartbeatEvery } from "@sallyport/core/session";
 import type { Upstream } from "@sallyport/wire/protocol";
 import { type Admissions, openAdmissions } from "./admission.ts";
-import { openAllowance, openPlaces, type Rate } from "./allowance.ts";
+import { openAllowance, openPlaces } from "./allowance.ts";
 import { fullFrom } from "./audit.ts";
 import { openCancels } from "./cancel.ts";
+import { waitAtMost } from "./deadline.ts";
+import { type DoorParts, openDoors } from "./door.ts";
 import { openGate } from "./gate.ts";
 import { openHeads } from "./heads.ts";
-import { openHealth } from "./health.ts";
-import { openHeartbeat } from "./heartbeat.ts";
+import { type Heartbeat, openHeartbeat } from "./heartbeat.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
-import { listen, openPort, type Waiting } from "./listen.ts";
-import type { Log } from "./log.ts";
-import { type AnyProtocol, openLogin, type Visit } from "./login.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { openLogin } from "./login.ts";
 import { openNeighbours } from "./neighbours.ts";
 import { openNotary } from "./notary.ts";
-import { openPeerPort, openPeers } from "./peer.ts";
-import { openWish, type Protection } from "./protection.ts";
+import { openPeers } from "./peer.ts";
+import type { Protection } from "./protection.ts";
+import { endAll, openRhythm } from "./rhythm.ts";
+import { openRoster } from "./roster.ts";
 import { makeId, openSessions } from "./session.ts";
 import { openSnapshot } from "./snapshot.ts";
 import { openSuccession } from "./succession.ts";
@@ -31,41 +29,7 @@ import type { Trust } from "./trust.ts";
 import { openTurns } from "./turn.ts";
 import { openWatch } from "./watch.ts";
 
-export interface Limits {
-  /** Connections that have not logged in. */
-  readonly waiting: { readonly total: number; readonly each: number };
-  /** Those that stay without logging in, as drivers' monitors do. */
-  readonly lingering: { readonly total: number; readonly each: number };
-  /** Bad tokens; beyond them an address is not looked up. The total is no limit, or strangers could lock everybody out. */
-  readonly failures: { readonly total: Rate; readonly each: Rate };
-  /** Refused logins that are told of in the log and the table. */
-  readonly denials: { readonly total: Rate; readonly each: Rate };
-  readonly cancels: { readonly total: Rate; readonly each: Rate };
-  /** Logins that ask or write the table at the same time; others wait for their turn. */
-  readonly asking: number;
-  /** How long one read of the table may take. */
-  readonly patienceMs: number;
-  readonly loginMs: number;
-  readonly frameMs: number;
-  readonly upstreamMs: number;
-  /** From a cut to the end of both sockets, whether or not the client takes the words. */
-  readonly graceMs: number;
-}
-export const defaultLimits: Limits = {
-  waiting: { total: 2_000, each: 200 },
-  lingering: { total: 2_000, each: 200 },
-  failures: { total: { burst: 100_000, perSecond: 10_000 }, each: { burst: 200, perSecond: 2 } },
-  denials: { total: { burst: 500, perSecond: 20 }, each: { burst: 60, perSecond: 1 } },
-  cancels: { total: { burst: 1_000, perSecond: 200 }, each: { burst: 200, perSecond: 10 } },
-  asking: 32,
-  patienceMs: 3_000,
-  loginMs: 10_000,
-  frameMs: 5_000,
-  upstreamMs: 30_000,
-  graceMs: 2_000,
-};
-
-export interface ProxyParts {
+export interface ProxyParts extends DoorParts {
   readonly id: string;
   readonly network: string;
   readonly version: string;
@@ -75,22 +39,10 @@ export interface ProxyParts {
   readonly signer?: Signer;
   readonly trust: Trust;
   readonly clock: Clock;
-  /** Never jumps. */
-  readonly steady: Clock;
-  readonly random: Random;
   readonly digest: Digest;
-  readonly log: Log;
-  readonly cancelSecret: Secret;
-  readonly protocols: Readonly<Record<string, AnyProtocol>>;
   upstream(database: Database, grant: Grant): Upstream;
   /** Somebody's access has changed: what is kept in people's names is dropped. */
   readonly moved?: () => void;
-  readonly host: string;
-  /** By protocol; 0 is any free port. */
-  readonly plainPorts: Readonly<Record<string, number>>;
-  readonly gatePort: number;
-  readonly healthPort: number;
-  readonly peerPort: number;
   readonly peerAddress: string;
   readonly limits?: Partial<Limits>;
   /** Counts up with each deployment; a task makes way for those of a higher one. */
@@ -116,9 +68,7 @@ export interface RunningProxy {
 }
 
 const tickEvery = 1_000;
-const pulseEvery = 60_000;
 const owedWithin = 5_000;
-const isInner = (name: string): boolean => name === "health" || name === "peer";
 
 /** Everything that serves connections, wired but not yet reachable. */
 const compose = (parts: ProxyParts, limits: Limits) => {
@@ -153,133 +103,46 @@ const compose = (parts: ProxyParts, limits: Limits) => {
 };
 type House = ReturnType<typeof compose>;
 
-/** Connections being served, whatever their state. */
-const openRoster = () => {
-  const serving = new Map<Promise<void>, Visit>();
-  return {
-    track: (visit: Visit, work: Promise<void>): Promise<void> => {
-      const one = work.finally(() => serving.delete(one));
-      serving.set(one, visit);
-      return one;
-    },
-    allServed: async (): Promise<void> => {
-      while (serving.size > 0) await Promise.all(serving.keys());
-    },
-    destroy: (): void => {
-      for (const { socket } of serving.values()) socket.destroy();
-    },
-  };
-};
-type Roster = ReturnType<typeof openRoster>;
-
-interface Ports {
-  readonly servers: Readonly<Record<string, Server>>;
-  readonly numbers: Readonly<Record<string, number>>;
-}
-
-/** Listens on every port. @throws the system's error, with none of them left open */
-const openPorts = async (parts: ProxyParts, house: House, roster: Roster, places: Waiting): Promise<Ports> => {
-  const { sink, random, cancelSecret: secret } = parts;
-  const { gate, login } = house;
-  const state = () => (house.leaving() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
-  const wanted: [name: string, port: number, server: Server][] = [
-    ["gate", parts.gatePort, openPort("gate", places, parts, (visit) => roster.track(visit, gate(visit)))],
-    ["peer", parts.peerPort, openPeerPort({ secret, random, carryOut: house.cancels.carryOut })],
-    ["health", parts.healthPort, openHealth(state)],
-  ];
-  for (const [name, port] of Object.entries(parts.plainPorts)) {
-    const protocol = parts.protocols[name];
-    if (!protocol) throw new Failure("invalid", `there is no protocol ${name}`);
-    const serve = (visit: Visit) => roster.track(visit, login.serve(protocol, visit, visit.socket));
-    wanted.push([name, port, openPort("plain", places, parts, serve)]);
-  }
-  const numbers: Record<string, number> = {};
-  try {
-    for (const [name, port, server] of wanted) numbers[name] = await listen(server, port, parts.host);
-  } catch (thrown) {
-    for (const [, , server] of wanted) server.close();
-    throw thrown;
-  }
-  return { servers: Object.fromEntries(wanted.map(([name, , server]) => [name, server])), numbers };
-};
-
-const close = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    server.close(() => resolve());
-  });
-
-const waitAtMost = async (ms: number, work: Promise<unknown>): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([work, promise]);
-  clearTimeout(timer);
+/** This proxy's item in the table, written for the first time. @throws Failure `unavailable` */
+const beginHeartbeat = async (
+  parts: ProxyParts,
+  { sessions, leaving }: House,
+  peerPort: number,
+): Promise<Heartbeat> => {
+  const { id, network, version, revision, peerAddress: address, store, clock, log } = parts;
+  const task = { id, address, peerPort, network, version, ...(revision !== undefined && { revision }) };
+  const heartbeat = openHeartbeat({ task, store, clock, log, sessions: sessions.count, draining: leaving });
+  await heartbeat.start();
+  return heartbeat;
 };
 
 /** @throws Failure `unavailable` when the table can't be read or written, the system's error when a port is taken */
 export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
-  const { id, network, store, sink, clock, steady, log, version } = parts;
+  const { sink } = parts;
   const limits: Limits = { ...defaultLimits, ...parts.limits };
   const house = compose(parts, limits);
-  const { sessions, ledger, succession, leaving } = house;
+  const { sessions, ledger, leaving } = house;
   const roster = openRoster();
   const waiting = openPlaces(limits.waiting);
   const lingering = openPlaces(limits.lingering);
   // nothing is listened on before a decision can be made
   await house.snapshot.load();
-  const { servers, numbers } = await openPorts(parts, house, roster, { waiting, lingering });
-  const { revision } = parts;
-  const address = { address: parts.peerAddress, peerPort: numbers["peer"] ?? 0 };
-  const task = { id, ...address, network, version, ...(revision !== undefined && { revision }) };
-  const { count } = sessions;
-  const heartbeat = openHeartbeat({ task, store, clock, log, sessions: count, draining: leaving });
-  try {
-    await heartbeat.start();
-  } catch (thrown) {
-    for (const server of Object.values(servers)) server.close();
+  const state = () => (leaving() ? "draining" : sink.fill() >= fullFrom ? "audit_full" : "serving");
+  const doors = await openDoors(parts, { ...house, state }, roster, { waiting, lingering });
+  const heartbeat = await beginHeartbeat(parts, house, doors.numbers["peer"] ?? 0).catch((thrown: unknown) => {
+    doors.close();
     throw thrown;
-  }
-
-  let beatAt = steady.now();
-  let pulseAt = beatAt;
-  /** How it is, each minute: what the metrics of a proxy at rest are made of. */
-  const pulse = (): void => {
-    if (steady.now() - pulseAt < pulseEvery) return;
-    pulseAt = steady.now();
-    const now = clock.now();
-    const audit = { auditFill: sink.fill(), auditBehindFor: Math.max(0, now - (sink.waitingSince?.() ?? now)) };
-    log.info("pulse", { waiting: waiting.count(), sessions: count(), owed: ledger.owed(), ...audit });
-  };
-  const wish = openWish(steady);
-  const endAll = (): void => {
-    for (const session of sessions.all())
-      session.cut(new Failure("draining", "this proxy is going away", { hint: "connect again" }));
-  };
-  const tick = async (): Promise<void> => {
-    const checked = house.watch.check();
-    pulse();
-    if (succession.state() === "over") {
-      sessions.drain();
-      endAll();
-    }
-    // ECS may be slow to answer, and holds up nothing
-    void parts.protection?.want(wish({ sessions: count(), leaving: leaving() }));
-    if (steady.now() - beatAt >= heartbeatEvery) {
-      beatAt = steady.now();
-      // what waits for a sink or a key holds up no heartbeat
-      void house.heads.tick();
-      await Promise.all([succession.look().then(heartbeat.beat), ledger.settle()]);
-    }
-    await checked;
-  };
+  });
+  const tick = openRhythm({ ...parts, ...house, heartbeat, waiting: waiting.count });
   const ticker = parts.ticking === false ? undefined : setInterval(() => void tick(), tickEvery);
 
   const drain = async (waitMs: number): Promise<void> => {
     sessions.drain();
     // peers may still ask for cancels, and the balancer whether we live
-    const doors = Object.entries(servers).flatMap(([name, server]) => (isInner(name) ? [] : [close(server)]));
+    const shut = doors.shut();
     const told = heartbeat.beat();
     await waitAtMost(waitMs, roster.allServed());
-    endAll();
+    endAll(sessions);
     await waitAtMost(limits.graceMs * 3, roster.allServed());
     roster.destroy();
     await waitAtMost(limits.graceMs, roster.allServed());
@@ -289,13 +152,13 @@ export const openProxy = async (parts: ProxyParts): Promise<RunningProxy> => {
       waitAtMost(owedWithin, Promise.all([told, ledger.settle()])).then(heartbeat.stop),
       sink.close(),
     ]);
-    for (const [name, server] of Object.entries(servers)) if (isInner(name)) server.close();
-    await waitAtMost(limits.graceMs, Promise.all(doors));
+    doors.close();
+    await waitAtMost(limits.graceMs, shut);
   };
 
   return {
-    id,
-    ports: numbers,
+    id: parts.id,
+    ports: doors.numbers,
     tick,
     counts: () => ({ waiting: waiting.count(), sessions: sessions.count(), owed: ledger.owed() }),
     drain,
