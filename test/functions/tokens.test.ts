@@ -1,8 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { keys } from "@sallyport/core/family";
-import { heartbeatGrace } from "@sallyport/core/session";
 import { describe, expect, it } from "vitest";
-import { hour, makeLock, makeRole, now, reader } from "../core/make.ts";
+import { hour, makeLock, makeRole, reader } from "../core/make.ts";
 import { makeUser, openWorld } from "./world.ts";
 
 const minute = 60_000;
@@ -114,28 +113,6 @@ describe("a connect token", () => {
     // it came before the logout, which then revoked it, or after, and there is none
     expect(left).toEqual([]);
     expect([200, 401]).toContain(status);
-  });
-  it.each<[string, object]>([
-    ["starting without any proxy", { network: "other" }],
-    ["starting while its proxy drains", { draining: true }],
-    ["starting when its proxy has left", { heartbeatAt: 0 }],
-    ["starting when its proxy's heartbeat has not changed for long", { seenAt: now - heartbeatGrace }],
-    ["starting when its proxy's heartbeat is of another time", { heartbeatAt: now - 6 * 60_000 }],
-  ])("is %s", async (_, proxy) => {
-    const world = await open();
-    await world.addProxy(proxy);
-    const { body } = await world.call("connect", { database: "orders" }, world.token);
-    expect([body.state, body.retryAfter]).toEqual(["starting", 5]);
-  });
-  it.each([5, -5])("S-50 is ready where the proxy's clock is %i minutes off", async (minutes) => {
-    const world = await open();
-    await world.addProxy({ heartbeatAt: now + minutes * 60_000, seenAt: now - heartbeatGrace + 1 });
-    expect((await world.call("connect", { database: "orders" }, world.token)).body.state).toBe("ready");
-  });
-  it("is not held up by a proxy's item that can't be read", async () => {
-    const world = await open();
-    await world.put([keys.proxy("odd"), { heartbeatAt: 1 }]);
-    expect((await world.call("connect", { database: "orders" }, world.token)).body.state).toBe("ready");
   });
   it.each(["unavailable", "unsupported"] as const)("is not issued for a database that is %s", async (status) => {
     const world = await open();
