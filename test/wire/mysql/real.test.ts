@@ -245,3 +245,12 @@ test("S-21 a login without TLS is refused in words, before a password was asked 
     message: expect.stringContaining("insecure transport"),
   });
 });
+
+test("a payload of 2^24 - 2 bytes of mysql2's, behind which it sends a stray packet, is answered as by the server alone", async () => {
+  const door = await openDoor("plain");
+  const client = await byMysql2(door, "plain");
+  const text = `select 1 as a /*${"x".repeat(2 ** 24 - 2 - 1 - "select 1 as a /**/".length)}*/`;
+  expect((await client.query(text))[0]).toEqual([{ a: 1 }]);
+  await expect(client.query("select 2")).rejects.toThrow();
+  await expect.poll(() => door.ends).toMatchObject([{ by: "cut", failure: { code: "protocol" } }]);
+});
