@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
 import { sslRequest } from "../local/postgres-bytes.ts";
-import { type Door, type Ending, logInOver, type Session } from "./attack.ts";
+import { type Door, type Ending, logInOver, type Session, within } from "./attack.ts";
 
 const contexts = new Map<string, SecureContext>();
 const contextOf = (ca: string): SecureContext => {
@@ -72,3 +72,39 @@ export const weigh = (pid: number): { rss: number; descriptors: number } => ({
   rss: Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024,
   descriptors: readdirSync(`/proc/${pid}/fd`).length,
 });
+
+export interface Stayed {
+  readonly count: number;
+  /** Let in, and still answered at the end. */
+  readonly served: number;
+  readonly answered: number;
+  readonly bytesEach: number;
+  readonly descriptorsEach: number;
+  /** Descriptors before they came. */
+  readonly before: number;
+}
+/** So many come, do nothing, are weighed, asked once, and leave. */
+export const stay = async (
+  door: Door,
+  pid: number,
+  count: number,
+  leave: (sessions: readonly Session[]) => Promise<void>,
+): Promise<Stayed> => {
+  // what code and caches weigh is there already
+  await leave((await gather(50, 10, (at) => arriveAs(at, door))).filter(isSession));
+  const before = weigh(pid);
+  const sessions = (await gather(count, 16, (at) => arriveAs(at, door))).filter(isSession);
+  const held = weigh(pid);
+  const asked = await within(60_000, "answers", Promise.all(sessions.map((session) => session.query("still here"))));
+  await leave(sessions);
+  return {
+    count,
+    served: sessions.length,
+    answered: asked.filter(([one]) => one === "1").length,
+    bytesEach: (held.rss - before.rss) / count,
+    descriptorsEach: (held.descriptors - before.descriptors) / count,
+    before: before.descriptors,
+  };
+};
+export const tell = ({ count, served, answered, bytesEach, descriptorsEach }: Stayed): string =>
+  `${count} sessions that only stay: ${served} let in, ${answered} answered at the end, ${Math.round(bytesEach / 1024)} KB resident and ${descriptorsEach.toFixed(2)} descriptors each`;

@@ -1,5 +1,5 @@
 // A database server that is all protocol: TLS, an IAM token checked as RDS checks it, then whatever is asked is answered with one
-// row, or with as much as the question wants. For crowds that a real PostgreSQL, with a process for each, would not bear on two
+// row, with what was said (`echo`), with as much as the question wants (`flood`), or not before it is let go (`stall`). For crowds that a real PostgreSQL, with a process for each, would not bear on two
 // cores. It stands where RDS stands; nothing of ours is replaced.
 import { createServer, type Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
@@ -13,6 +13,8 @@ type LightFront = Omit<Front, "misbehave">;
 export interface Light extends Server<LightFront> {
   /** Sessions that are logged in. */
   live(): number;
+  /** Those that were told to `stall` read on. */
+  release(): void;
 }
 
 const ready = say("Z", Buffer.from("I"));
@@ -23,7 +25,8 @@ const row = (text: string): Buffer => {
   return say("D", short(1), size, bytes);
 };
 const column = say("T", short(1), "answer", 0, short(0), 25, short(-1), -1, short(0));
-const answer = Buffer.concat([column, row("1"), say("C", "SELECT 1"), ready]);
+const answerOf = (text: string): Buffer => Buffer.concat([column, row(text), say("C", "SELECT 1"), ready]);
+const answer = answerOf("1");
 const greeting = (pid: number): Buffer =>
   Buffer.concat([say("R", 0), say("S", "server_version", "18.0"), say("K", pid, Buffer.from("0000")), ready]);
 
@@ -40,12 +43,21 @@ const exactly = (socket: Socket, count: number): Promise<Buffer> =>
     read();
   });
 
+/** Room again, or nobody there any more. */
+const drained = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      socket.off("drain", done).off("close", done);
+      resolve();
+    };
+    socket.on("drain", done).on("close", done);
+  });
+
 /** `flood n` answers n rows of a kilobyte each, no faster than they are read. */
 const flood = async (socket: Socket, rows: number): Promise<void> => {
   const one = row("x".repeat(1_000));
   socket.write(column);
-  for (let sent = 0; sent < rows && !socket.destroyed; sent += 1)
-    if (!socket.write(one)) await new Promise<void>((go) => void socket.once("drain", go).once("close", () => go()));
+  for (let sent = 0; sent < rows && !socket.destroyed; sent += 1) if (!socket.write(one)) await drained(socket);
   socket.write(Buffer.concat([say("C", `SELECT ${rows}`), ready]));
 };
 
@@ -53,6 +65,7 @@ export const makeLight = (): Light => {
   let live = 0;
   let pid = 1_000;
   const sockets = new Set<Socket>();
+  let stalled = Promise.withResolvers<void>();
 
   const secureOf = async (raw: Socket, identity: FrontOptions["identity"]): Promise<TLSSocket> => {
     if (!(await exactly(raw, 8)).equals(sslRequest)) throw new Error("no request for TLS");
@@ -82,13 +95,23 @@ export const makeLight = (): Light => {
     for await (const { type, body } of stream) {
       if (type === "X") return void socket.end();
       const [, rows] = /^flood (\d+)/.exec(body.toString()) ?? [];
-      if (type === "Q" && rows !== undefined) await flood(socket, Number(rows));
-      else if (type === "Q") socket.write(answer);
+      if (type !== "Q") continue;
+      const text = body.toString("utf8", 0, body.length - 1);
+      if (rows !== undefined) await flood(socket, Number(rows));
+      else if (text.startsWith("echo ")) socket.write(answerOf(text.slice(5)));
+      else {
+        if (text === "stall") await stalled.promise;
+        socket.write(answer);
+      }
     }
   };
 
   return {
     live: () => live,
+    release: () => {
+      stalled.resolve();
+      stalled = Promise.withResolvers<void>();
+    },
     front: async (options) => {
       let connections = 0;
       const none = { admitted: 0, refused: 0, cancels: 0, bytesBeforeLogin: 0, earlyBytes: 0 };

@@ -1,12 +1,11 @@
-// Load: a burst of a thousand, many who only stay, some who don't read, some who send without end, peers that vanish. Nobody hangs,
+// Load: a burst of a thousand, many who only stay, as many as may be, peers that vanish. Nobody hangs,
 // nobody is dropped without a word who came in time, others go on, and memory and descriptors come back.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Client } from "@sallyport/client/client";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { type Door, doorOf, enter, eventually, type Session, within } from "./attack.ts";
-import { say } from "./clients/raw.ts";
-import { arriveAs, endAll, gather, isSession, weigh } from "./crowd.ts";
+import { arriveAs, endAll, gather, isSession, stay, tell, weigh } from "./crowd.ts";
 import { type Light, makeLight } from "./light.ts";
 import { openOwnTable, roleOf, type Table } from "./owner.ts";
 import { openWorld, type World } from "./world.ts";
@@ -89,61 +88,12 @@ it("of 1,000 that come at once each is served or told why not, none hangs, and o
 const many = Number(process.env["SALLYPORT_LOAD"] ?? 300);
 it(`${many} who only stay weigh what they may, and leave nothing`, { timeout: 400_000 }, async () => {
   const door = await doorTo(ana, "light");
-  // what code and caches weigh is there already
-  await leaveAll((await gather(50, 10, (at) => arriveAs(at, door))).filter(isSession));
-  const before = weigh(proxy().pid);
-  const sessions = (await gather(many, 16, (at) => arriveAs(at, door))).filter(isSession);
-  expect(sessions).toHaveLength(many);
-  const held = weigh(proxy().pid);
-  const perSession = (held.rss - before.rss) / many;
-  console.log(
-    `${many} idle sessions: ${Math.round(perSession / 1024)} KB and ${(held.descriptors - before.descriptors) / many} descriptors each`,
-  );
-  expect(perSession).toBeLessThan(200 * 1024);
-  expect((held.descriptors - before.descriptors) / many).toBeLessThan(2.2);
-  // each of them is still there
-  const asked = await within(60_000, "answers", Promise.all(sessions.map((session) => session.query("still here"))));
-  expect(asked.every(([one]) => one === "1")).toBe(true);
-  await leaveAll(sessions);
-  await eventually("descriptors come back", () => weigh(proxy().pid).descriptors <= before.descriptors + kept, 20_000);
-});
-
-/** The slowest of these, in milliseconds: what others notice. */
-const latency = async (session: Session, times: number): Promise<number> => {
-  const took: number[] = [];
-  for (let at = 0; at < times; at += 1) {
-    const since = performance.now();
-    await session.query("quick");
-    took.push(performance.now() - since);
-  }
-  return took.sort((one, two) => one - two)[Math.floor(times / 2)] ?? 0;
-};
-
-it("S-36 S-23 twenty who do not read and twenty whose database is slow to take cost a bounded memory each, and others go on", {
-  timeout: 120_000,
-}, async () => {
-  const door = await doorTo(ana, "light");
-  const quick = await enter(door);
-  const alone = await latency(quick, 50);
-  const slow: Session[] = [];
-  for (let at = 0; at < 20; at += 1) slow.push(await enter(door));
-  const before = weigh(proxy().pid);
-  // 200 MB each, of which nothing is read
-  for (const session of slow) {
-    session.socket.pause();
-    session.send(say("Q", "flood 200000"));
-  }
-  const busy = await latency(quick, 50);
-  await latency(quick, 200);
-  const grown = weigh(proxy().pid).rss - before.rss;
-  console.log(
-    `20 who do not read: ${Math.round(grown / 20 / 1024)} KB each; median ${alone.toFixed(1)} ms alone, ${busy.toFixed(1)} ms beside them`,
-  );
-  expect(grown / 20).toBeLessThan(3 * 1024 * 1024);
-  // a stalled neighbour is no neighbour; two busy cores are the tests' own
-  expect(busy).toBeLessThan(alone * 20 + 100);
-  quick.close();
-  await leaveAll([...slow, quick]);
+  const stayed = await stay(door, proxy().pid, many, leaveAll);
+  console.log(tell(stayed));
+  expect(stayed).toMatchObject({ served: many, answered: many });
+  expect(stayed.bytesEach).toBeLessThan(200 * 1024);
+  expect(stayed.descriptorsEach).toBeLessThan(2.2);
+  await eventually("descriptors come back", () => weigh(proxy().pid).descriptors <= stayed.before + kept, 20_000);
 });
 
 it("S-36 no more sessions than max_connections of one user at one database, and room again when one leaves", async () => {

@@ -279,7 +279,7 @@ describe("S-08 a live session is cut within five seconds", () => {
 });
 
 describe("S-50 a session's own time", () => {
-  it.concurrent("S-50 max_session_ttl ends it, whatever it does", async () => {
+  it.concurrent("S-50 S-36 max_session_ttl ends it, whatever it does", async () => {
     const one = await live("short", { options: { max_session_ttl: "3s" } });
     const since = performance.now();
     const busy = (async () => {
@@ -292,7 +292,7 @@ describe("S-50 a session's own time", () => {
     expect(performance.now() - since).toBeLessThan(3_000 + 2_500);
   });
 
-  it.concurrent("S-50 client_idle_timeout ends it when it does nothing, and not before", async () => {
+  it.concurrent("S-50 S-36 client_idle_timeout ends it when it does nothing, and not before", async () => {
     const one = await live("idle", { options: { client_idle_timeout: "3s" } });
     for (let at = 0; at < 4; at++) {
       await new Promise((resolve) => setTimeout(resolve, 1_000));

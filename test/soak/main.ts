@@ -55,7 +55,7 @@ const growthOf = (name: string, samples: readonly Sample[]): readonly string[] =
 
 const write = (text: string): void => {
   const file = new URL("../../docs/benchmarks.md", import.meta.url);
-  const [begin, end] = ["<!-- soak -->", "<!-- end of soak -->"];
+  const [begin, end] = ["<!-- soak -->", "<!-- /soak -->"];
   const page = readFileSync(file, "utf8");
   const from = page.indexOf(begin);
   const kept = from < 0 ? page.trimEnd() : `${page.slice(0, from).trimEnd()}`;
