@@ -157,7 +157,8 @@ export const startBuiltin = (): BuiltinServer => {
   const serve = (socket: Duplex, member: () => Member, user: () => string | undefined): void => {
     const connectionId = connection++;
     let appName = "";
-    let bytes: Buffer = Buffer.alloc(0);
+    let pieces: Buffer[] = [];
+    let [have, need] = [0, headerSize];
     let turn = Promise.resolve();
     const work = async (whole: Buffer): Promise<void> => {
       const request = parseRequest(whole);
@@ -184,16 +185,23 @@ export const startBuiltin = (): BuiltinServer => {
       }
     };
     socket.on("data", (chunk: Buffer) => {
-      bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+      pieces.push(chunk);
+      have += chunk.length;
+      // put together when a message is whole: large ones come in many pieces
+      if (have < need) return;
+      let bytes: Buffer = Buffer.concat(pieces);
       try {
         while (bytes.length >= headerSize && bytes.length >= lengthOf(bytes)) {
           const whole = bytes.subarray(0, lengthOf(bytes));
           bytes = bytes.subarray(whole.length);
           turn = turn.then(() => work(whole)).catch(() => void socket.destroy());
         }
+        need = bytes.length < headerSize ? headerSize : lengthOf(bytes);
       } catch {
         socket.destroy();
       }
+      pieces = [bytes];
+      have = bytes.length;
     });
     socket.on("end", () => void turn.finally(() => socket.end()));
     socket.on("error", () => socket.destroy());
