@@ -65,13 +65,14 @@ export const startFlow = ({ from, to, frames, waits, touch, broken, lenient, ove
 
   const write = (whole: Buffer | undefined, rest: Buffer): void => {
     if (!gathering && rest.length >= bulk) gatherWrites();
+    let room = true;
     if (whole) {
       to.cork();
-      to.write(whole);
+      room = to.write(whole);
     }
-    if (rest.length > 0) to.write(rest);
+    if (rest.length > 0) room = to.write(rest);
     if (whole) to.uncork();
-    if (!to.writableNeedDrain || to.writableLength < mostWaiting) return;
+    if (room || !to.writableNeedDrain || to.writableLength < mostWaiting) return;
     full = true;
     from.pause();
   };

@@ -67,27 +67,27 @@ const sayPlainBind = (line: Line, bytes: Buffer, from: number, to: number): bool
   return plain;
 };
 
-/** Where a message that is being recorded lies, and what of it is told. */
+/** Where the message that is being recorded lies, and what of it is told: one for all that a side says, recorded one after the other. */
 const place = () => ({ bytes: empty, from: 0, to: 0, size: 0 });
 type Place = ReturnType<typeof place>;
 const put = (place: Place, bytes: Buffer, from: number, to: number): void => {
-  place.bytes = bytes;
+  // asking is cheaper than the collector's note of an old object that holds a young one
+  if (place.bytes !== bytes) place.bytes = bytes;
   place.from = from;
   place.to = to;
   place.size = overhead + to - from;
 };
 
 /** An SQL text in one piece; `name` is a prepared statement's. */
-const textStatement = (type: Uint8Array) => {
-  const named = place();
-  const at = place();
+const textStatement = (type: Uint8Array, at: Place) => {
   const statement = {
-    ...{ at, named, hasName: false, size: 0 },
+    ...{ hasName: false, nameFrom: 0, nameTo: 0, size: 0 },
     say: (line: Line): void => {
       const { bytes, from, to } = at;
+      const { hasName, nameFrom, nameTo } = statement;
       line.fixed(type);
-      if (statement.hasName && !line.text(openings.name, named.bytes, named.from, named.to))
-        line.members({ name: named.bytes.toString("utf8", named.from, named.to) });
+      if (hasName && !line.text(openings.name, bytes, nameFrom, nameTo))
+        line.members({ name: bytes.toString("utf8", nameFrom, nameTo) });
       if (!bytesMayHoldSecret(bytes, from, to) && line.text(openings.text, bytes, from, to)) return;
       line.members({ ...wholeSql(bytes.subarray(from, to)) });
     },
@@ -95,17 +95,15 @@ const textStatement = (type: Uint8Array) => {
   return statement;
 };
 
-const bindStatement = () => {
-  const at = place();
+const bindStatement = (at: Place) => {
   const say = (line: Line): void => {
     const { bytes, from, to } = at;
     if (!sayPlainBind(line, bytes, from, to)) line.members(bindTeller()(bytes.subarray(from, to)));
   };
-  return { at, size: 0, say };
+  return { size: 0, say };
 };
 
-const executeStatement = () => {
-  const at = place();
+const executeStatement = (at: Place) => {
   const say = (line: Line): void => {
     const { bytes, from, to } = at;
     const rows = bytes.readInt32BE(to - 4);
@@ -116,14 +114,15 @@ const executeStatement = () => {
         ...(rows > 0 ? { rows } : {}),
       });
   };
-  return { at, size: 0, say };
+  return { size: 0, say };
 };
 
 /** What a client says. @throws Failure `protocol` at a message that can't be read */
 export const observeClient = (record: Record): Observe => {
   const check = bindWalker();
-  const whole = { query: textStatement(opening.query), parse: textStatement(opening.parse) };
-  const [wholeBind, execute] = [bindStatement(), executeStatement()];
+  const at = place();
+  const whole = { query: textStatement(opening.query, at), parse: textStatement(opening.parse, at) };
+  const [wholeBind, execute] = [bindStatement(at), executeStatement(at)];
   let part = 0;
   let more = false; //                 is there text to come?
   // what the parts of one message share
@@ -139,15 +138,15 @@ export const observeClient = (record: Record): Observe => {
   };
 
   const text = (type: "query" | "parse", bytes: Buffer, from: number, to: number, last: boolean): void => {
-    const { named, hasName } = whole[type];
+    const { hasName, nameFrom, nameTo } = whole[type];
     const say = words ?? sql();
-    const name = hasName ? { name: named.bytes.toString("utf8", named.from, named.to) } : {};
+    const name = hasName ? { name: bytes.toString("utf8", nameFrom, nameTo) } : {};
     piece(to - from, last, () => ({ type, ...name, ...say(bytes.subarray(from, to), last) }));
   };
   const wholeText = (type: "query" | "parse", bytes: Buffer, from: number, to: number): void => {
     const statement = whole[type];
-    put(statement.at, bytes, from, to);
-    statement.size = statement.at.size;
+    put(at, bytes, from, to);
+    statement.size = at.size;
     record(statement);
   };
 
@@ -160,15 +159,16 @@ export const observeClient = (record: Record): Observe => {
 
   const parse = (bytes: Buffer, from: number, to: number, first: boolean, last: boolean): void => {
     if (!first && !more) return; // the numbers of types, behind the text
-    const named = first ? bytes.indexOf(0, from) : from - 1;
-    if (first && (named < 0 || named >= to)) throw malformed("Parse");
+    const named = first ? zeroAt(bytes, from) : from - 1;
+    if (first && named >= to) throw malformed("Parse");
     const found = bytes.indexOf(0, named + 1);
     more = found < 0 || found >= to;
     if (more && last) throw malformed("Parse");
     const end = more ? to : found;
     if (first && last && (end + 3 > to || to - end - 3 !== 4 * bytes.readUInt16BE(end + 1))) throw malformed("Parse");
     whole.parse.hasName = first;
-    if (first) put(whole.parse.named, bytes, from, named);
+    whole.parse.nameFrom = from;
+    whole.parse.nameTo = named;
     if (first && last) wholeText("parse", bytes, named + 1, end);
     else text("parse", bytes, named + 1, end, !more);
   };
@@ -178,8 +178,8 @@ export const observeClient = (record: Record): Observe => {
     check.step(bytes, from, to);
     if (!check.named() || (last && !check.done())) throw malformed("Bind");
     if (first && last) {
-      put(wholeBind.at, bytes, from, to);
-      wholeBind.size = wholeBind.at.size;
+      put(at, bytes, from, to);
+      wholeBind.size = at.size;
       record(wholeBind);
       return;
     }
@@ -199,8 +199,8 @@ export const observeClient = (record: Record): Observe => {
     else if (type === 0x42) bind(bytes, from, to, first, last);
     else if (type === 0x45) {
       if (zeroAt(bytes, from) !== to - 5) throw malformed("Execute");
-      put(execute.at, bytes, from, to);
-      execute.size = execute.at.size;
+      put(at, bytes, from, to);
+      execute.size = at.size;
       record(execute);
     } else {
       if (to - from < 4) throw malformed("FunctionCall");
@@ -248,7 +248,7 @@ export const observeServer = (record: Record, copied: () => number): Observe => 
   return (type, bytes, from, to, _first, last) => {
     const count = copied();
     if (type === 0x43) {
-      if (!last || bytes.indexOf(0, from) !== to - 1) throw malformed("CommandComplete");
+      if (!last || zeroAt(bytes, from) !== to - 1) throw malformed("CommandComplete");
       put(complete.at, bytes, from, to - 1);
       complete.size = complete.at.size;
       complete.copied = count;
