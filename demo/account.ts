@@ -1,10 +1,13 @@
-// What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster, and
-// a MariaDB instance where the server is installed: none comes from npm.
+// What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster, a
+// DocumentDB cluster, a workgroup of Redshift Serverless, and a MariaDB instance where the server is installed: none comes from npm.
 import { randomBytes } from "node:crypto";
+import { userRoleStatements, userRoleTag } from "@sallyport/core/permission";
 import { secret } from "@sallyport/core/secret";
 import { type Laptop, openLaptop } from "@sallyport/local/laptop";
 import { haveBinaries, howToInstall } from "@sallyport/local/mariadb/binaries";
 import { type MariaDb, startMariaDb } from "@sallyport/local/mariadb/server";
+import { startMongo } from "@sallyport/local/mongodb/mongod";
+import type { MongoServer } from "@sallyport/local/mongodb/server";
 import { openBinaries } from "@sallyport/local/postgres/binaries";
 import { type Postgres, startPostgres } from "@sallyport/local/postgres/server";
 import { good, say, step } from "./terminal.ts";
@@ -43,14 +46,37 @@ const openShop = async (undo: (() => Promise<unknown>)[]): Promise<MariaDb | und
   return server;
 };
 
+const openShelf = async (undo: (() => Promise<unknown>)[]): Promise<MongoServer> => {
+  const server = await startMongo();
+  undo.push(() => server.stop());
+  const documents = Array.from({ length: 1_000 }, (_, n) => ({ _id: n + 1, name: `item ${n + 1}` }));
+  await server.run("shelf", { insert: "item", documents });
+  if (server.name === "built-in")
+    say("no mongod on PATH: a small server of the project's own stands behind DocumentDB's front");
+  good(`MongoDB: ${server.name}`);
+  return server;
+};
+
+/** The IAM role that is a database user of DocumentDB and Redshift Serverless: tagged, and trusting the proxies' account. */
+const addDatabaseRole = async ({ account }: Laptop, shelf: MongoServer): Promise<void> => {
+  const { id } = account;
+  const { arn } = account.addRole({
+    name: "reader",
+    tags: { [userRoleTag.key]: userRoleTag.value },
+    trust: [{ principals: [id], actions: ["sts:AssumeRole", "sts:SetSourceIdentity"] }],
+    statements: userRoleStatements("redshift-serverless", { partition: "aws", account: id }),
+  });
+  await shelf.addUser(arn, [{ role: "read", db: "shelf" }]);
+};
+
 /** Ports people type: these when free, any others when not. */
-const ports = { api: 8700, postgres: 15432, mysql: 13306, gate: 17443 };
+const ports = { api: 8700, postgres: 15432, mysql: 13306, mongodb: 17017, gate: 17443 };
 const openAnywhere = async (): Promise<Laptop> => {
   try {
     return await openLaptop({ ports });
   } catch (thrown) {
     if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE")) throw thrown;
-    say("ports 8700, 15432, 13306 or 17443 are taken: using free ones");
+    say("ports 8700, 15432, 13306, 17017 or 17443 are taken: using free ones");
     return openLaptop();
   }
 };
@@ -76,8 +102,10 @@ export const openStage = async (): Promise<Stage> => {
     good(`three real PostgreSQL ${orders.major} servers`);
     await prepare(orders, "orders");
     await orders.addDatabase("payroll", "writer");
+    await orders.addDatabase("sales", "writer");
     for (const server of [primary, replica]) await prepare(server, "catalog");
     const shop = await openShop(undo);
+    const shelf = await openShelf(undo);
 
     const laptop = await openAnywhere();
     undo.push(() => laptop.close());
@@ -95,11 +123,18 @@ export const openStage = async (): Promise<Stage> => {
       await laptop.databases.addInstance({ id: "shop", engine: "mariadb", tags: { env: "dev", team: "shop" } }, shop);
       good("RDS for MariaDB instance shop (env: dev)");
     }
+    await addDatabaseRole(laptop, shelf);
+    const near = { env: "dev", team: "shop" };
+    await laptop.databases.addDocumentCluster({ id: "shelf", tags: near }, shelf);
+    await laptop.databases.addWorkgroup({ name: "sales", tags: near, databases: ["sales"] }, orders);
+    good(
+      "DocumentDB cluster shelf and Redshift Serverless workgroup sales (env: dev), whose user reader is an IAM role",
+    );
     good("RDS instances orders (env: dev) and payroll (env: prod), Aurora cluster catalog (env: dev)");
     for (const _ of [1, 2]) await laptop.startProxy();
     laptop.schedule.start();
     good(
-      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB) and ${laptop.ports.gate} (gate)`,
+      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB), ${laptop.ports.mongodb} (MongoDB) and ${laptop.ports.gate} (gate)`,
     );
     return { laptop, shop: shop !== undefined, close };
   } catch (thrown) {

@@ -14,6 +14,8 @@ const invitation = ({ laptop, shop }: Stage): void => {
 npx sally login --server ${laptop.api} --user ana
 npx sally db ls
 npx sally db connect orders -u reader -n orders${shop ? "\nnpx sally db connect shop -u reader -n shop" : ""}
+npx sally db connect sales -u reader -n sales
+npx sally db connect shelf -u reader -n shelf
 npx sally proxy db orders -u reader -n orders
 npx sally db explain orders -u writer -n orders
 npx sally logout

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import type { Laptop } from "@sallyport/local/laptop";
+import { MongoClient } from "mongodb";
 import mysql from "mysql2/promise";
 import pg from "pg";
 import postgres from "postgres";
@@ -19,7 +20,7 @@ const discovery = (region: string): string => `kind: discovery_config
 metadata: { name: everything }
 spec:
   aws:
-    - types: [rds]
+    - types: [rds, docdb, redshift-serverless]
       regions: [${region}]
       tags: { "*": "*" }
 `;
@@ -29,7 +30,7 @@ metadata: { name: dev-read }
 spec:
   allow:
     db_labels: { env: [dev, staging] }
-    db_names: [orders, catalog]
+    db_names: [orders, catalog, shelf, sales]
     db_users: [reader]
   options: { max_session_ttl: 8h }
 `;
@@ -78,13 +79,14 @@ const invited = async (admin: Person, laptop: Laptop, folder: string): Promise<P
   return ana;
 };
 
-/** A bearer token for the plain port, as `sally db login` gives it to a stock client. */
-const plainUrl = async (ana: Person): Promise<URL> => {
-  const { stdout } = await ana.run(["db", "login", "orders", "-u", "reader", "-n", "orders", "-f", "json"], {
+/** The URL with a bearer token for the plain port, as `sally db login` gives it to a stock client. */
+const loginUrl = async (ana: Person, database: string): Promise<string> => {
+  const { stdout } = await ana.run(["db", "login", database, "-u", "reader", "-n", database, "-f", "json"], {
     quiet: true,
   });
-  return new URL((JSON.parse(stdout) as { url: string }).url);
+  return (JSON.parse(stdout) as { url: string }).url;
 };
+const plainUrl = async (ana: Person, database = "orders"): Promise<URL> => new URL(await loginUrl(ana, database));
 
 /** `pg` as anybody would set it up for that URL, the certificate verified. */
 const stockClient = async (url: URL, laptop: Laptop): Promise<pg.Client> =>
@@ -162,6 +164,35 @@ const onMariaDb = async (ana: Person, laptop: Laptop): Promise<void> => {
   await tunnel.stop();
 };
 
+const asRoles = async (ana: Person, laptop: Laptop): Promise<void> => {
+  step("databases whose user is an IAM role: the proxy assumes it in the person's name");
+  command("npx sally db login shelf -u reader -n shelf");
+  const client = new MongoClient(await loginUrl(ana, "shelf"));
+  try {
+    const item = client.db("shelf").collection<{ _id: number; name: string }>("item");
+    const { authInfo } = await client.db("admin").command({ connectionStatus: 1 });
+    const found = {
+      user: authInfo.authenticatedUsers,
+      items: await item.countDocuments(),
+      first: await item.findOne(),
+    };
+    good(`mongodb, on DocumentDB by the plain port: ${JSON.stringify(found)}`);
+  } finally {
+    await client.close();
+  }
+  if (onPath("mongosh"))
+    await ana.run(["db", "connect", "shelf", "-u", "reader", "-n", "shelf"], { input: "db.item.findOne()\n" });
+  else say("mongosh is not on PATH: npm install --global mongosh to see sally db connect shelf here");
+  command("npx sally db login sales -u reader -n sales");
+  const warehouse = await stockClient(await plainUrl(ana, "sales"), laptop);
+  await warehouse.connect();
+  const { rows } = await warehouse.query("select current_user, split_part(version(), ' on ', 1) as version");
+  good(`pg, on Redshift Serverless by the plain port: ${JSON.stringify(rows[0])}`);
+  await warehouse.end();
+  const names = laptop.sts.assumptions().map(({ roleArn, sessionName }) => `${roleArn} as ${sessionName}`);
+  for (const name of new Set(names)) good(`CloudTrail: AssumeRole ${name}`);
+};
+
 const denied = async (ana: Person): Promise<void> => {
   step("denials, with their reason");
   say("a database that no role of hers reaches is as if it were not there:");
@@ -213,6 +244,7 @@ export const walk = async ({ laptop, shop }: Stage, folder: string): Promise<voi
   await byThePlainPort(ana, laptop);
   await byTheTunnel(ana);
   if (shop) await onMariaDb(ana, laptop);
+  await asRoles(ana, laptop);
   await denied(ana);
   await locked(admin, ana, laptop);
   await trail(laptop);
