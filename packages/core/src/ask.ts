@@ -1,7 +1,7 @@
 // What is asked for when parts of it are left out: the database by a short name, the only database user and name that the
 // roles mention. To somebody whose roles are not about a database it does not exist: nothing here tells the two apart.
 import { type Denial, decide, type Grant, type Subject } from "./access.ts";
-import { type Database, kinds, protocols } from "./database.ts";
+import { type Database, type KindFacts, kinds, protocols } from "./database.ts";
 import { Failure } from "./failure.ts";
 import { canonicalUser } from "./iam-role.ts";
 import type { Lock } from "./lock.ts";
@@ -88,11 +88,12 @@ const chooseUser = (scene: Scene, database: Database, reach: Reach): string => {
   );
 };
 
-/** The database name when none is named; where any may be, the user's own, as clients do. @throws Failure `invalid` that lists them when there are several */
+/** The database name when none is named; where any may be, the kind's usual one or the user's own, as clients do. @throws Failure `invalid` that lists them when there are several */
 const chooseName = (database: Database, user: string, names: readonly string[]): string => {
   const one = only(names);
   if (one !== undefined) return one;
-  if (names.length === 0 || names.includes("*") || names.includes(user)) return user;
+  const { usualName = user }: KindFacts = kinds[database.kind];
+  if (names.length === 0 || names.includes("*") || names.includes(usualName)) return usualName;
   throw new Failure("invalid", `which database name of ${database.name}?`, {
     hint: `name one with -n: ${names.join(", ")}`,
     details: { names },

@@ -37,13 +37,20 @@ export interface KindFacts {
   readonly userIsRole: boolean;
   /** Domain suffixes (before the partition's) that its endpoints must end in. */
   readonly service: string;
+  /** The database name that is meant where none is given and any may be; a user that is a role has none of its own. */
+  readonly usualName?: string;
 }
 
 export const kinds = {
   rds: { matcher: "rds", userIsRole: false, service: "rds" },
   aurora: { matcher: "rds", userIsRole: false, service: "rds" },
-  "redshift-serverless": { matcher: "redshift-serverless", userIsRole: true, service: "redshift-serverless" },
-  documentdb: { matcher: "docdb", userIsRole: true, service: "docdb" },
+  "redshift-serverless": {
+    matcher: "redshift-serverless",
+    userIsRole: true,
+    service: "redshift-serverless",
+    usualName: "dev",
+  },
+  documentdb: { matcher: "docdb", userIsRole: true, service: "docdb", usualName: "test" },
 } as const satisfies Record<KindName, KindFacts>;
 
 /** Where and how to reach it; read from AWS, never from a tag or a file. */
