@@ -116,12 +116,23 @@ const poll = (socket: Duplex, count: number, options: TakeOptions): Buffer | nul
 };
 
 /** Exactly `count` bytes; what comes behind them stays in the socket. Undefined when it ended before the first. @throws Failure */
-export const takeOrEnd = (socket: Duplex, count: number, options: TakeOptions = {}): Promise<Buffer | undefined> =>
+export const takeOrEnd = async (
+  socket: Duplex,
+  count: number,
+  options: TakeOptions = {},
+): Promise<Buffer | undefined> => {
+  if (count === 0) return Buffer.alloc(0);
+  // a login's messages come several at a time: what is there is taken without listening for it
+  const bytes = poll(socket, count, options);
+  return bytes === undefined ? wait(socket, count, options) : (bytes ?? undefined);
+};
+
+const wait = (socket: Duplex, count: number, options: TakeOptions): Promise<Buffer | undefined> =>
   new Promise((resolve, reject) => {
     const events = ["readable", "end", "close", "error"];
     const attempt = (): void => {
       try {
-        const bytes = count === 0 ? Buffer.alloc(0) : poll(socket, count, options);
+        const bytes = poll(socket, count, options);
         if (bytes === undefined) return;
         resolve(bytes ?? undefined);
       } catch (thrown) {
