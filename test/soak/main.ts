@@ -2,9 +2,11 @@
 // and descriptors must be flat after a warm-up of a fifth of the time, nothing may fail that should not. Then, in a world of its own,
 // 2,000 sessions that only stay (`-- --stay 500`). The outcome goes into docs/benchmarks.md between its own marks when the time was at
 // least ten minutes.
-import { readFileSync, writeFileSync } from "node:fs";
+
 import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { writeBetween } from "../bench/document.ts";
 import { tell } from "../e2e/crowd.ts";
 import { roleOf } from "../e2e/owner.ts";
 import { openWorld } from "../e2e/world.ts";
@@ -52,16 +54,6 @@ const growthOf = (name: string, samples: readonly Sample[]): readonly string[] =
       ? [`${name}: ${what} grows by ${Math.round(slope)} an hour, more than ${Math.round(most)}`]
       : [];
   });
-
-const write = (text: string): void => {
-  const file = new URL("../../docs/benchmarks.md", import.meta.url);
-  const [begin, end] = ["<!-- soak -->", "<!-- /soak -->"];
-  const page = readFileSync(file, "utf8");
-  const from = page.indexOf(begin);
-  const kept = from < 0 ? page.trimEnd() : `${page.slice(0, from).trimEnd()}`;
-  const after = from < 0 ? "" : page.slice(page.indexOf(end, from) + end.length);
-  writeFileSync(file, `${kept}\n\n${begin}\n\n${text}\n\n${end}${after === "" ? "\n" : after}`);
-};
 
 const world = await openWorld({
   proxies: 2,
@@ -121,8 +113,6 @@ try {
   const held = await holdMany(Number(values.stay));
   if (held.answered < held.count) problems.push(`of ${tell(held)}`);
   const text = [
-    "## Soak",
-    "",
     `${new Date().toISOString().slice(0, 10)}, ${minutes} minutes, two proxies on ${cpus().length} × ${cpus()[0]?.model.trim()}, Node ${process.versions.node}, with a real PostgreSQL, the emulated AWS`,
     "and all clients on the same cores. First and last after a warm-up of a fifth of the time; the heap is taken after a collection.",
     "",
@@ -135,7 +125,8 @@ try {
     `Bounds: heap ${mb(bounds.heap)} MB, resident ${mb(bounds.rss)} MB, ${bounds.descriptors} descriptors an hour, beside a noise of ${mb(noise.heap)} MB, ${mb(noise.rss)} MB and ${noise.descriptors}.`,
   ].join("\n");
   console.log(text);
-  if (minutes >= 10) write(text);
+  if (minutes >= 10)
+    await writeBetween(fileURLToPath(new URL("../../docs/benchmarks.md", import.meta.url)), "soak", text);
 } finally {
   over.abort();
   await world.close();
