@@ -5,10 +5,11 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare } from "../../tools/machine.ts";
-import { type Cell, openCells } from "./cells.ts";
+import { openCells } from "./cells.ts";
 import { writeBetween } from "./document.ts";
 import { prepareRows } from "./measure.ts";
-import { report, type Samples } from "./report.ts";
+import { report } from "./report.ts";
+import { describe, measureRounds } from "./rounds.ts";
 import { type Bench, openBench } from "./server.ts";
 import { openBenchTable, type Table } from "./table.ts";
 import { openDirect, openHaproxy, openOurs, openPgbouncer, openRelay, type Way } from "./way.ts";
@@ -58,22 +59,6 @@ const openWays = async (bench: Bench, table: Table, undo: (() => Promise<unknown
   return ways;
 };
 
-/** Each round begins with another way, so that none is always first. */
-const measure = async (cell: Cell, ways: readonly Way[], round: number, samples: Samples): Promise<void> => {
-  const among = ways.filter((way) => cell.ways.includes(way.name));
-  const shift = round % Math.max(among.length, 1);
-  const said: string[] = [];
-  for (const way of [...among.slice(shift), ...among.slice(0, shift)]) {
-    const sample = await cell.measure(way);
-    const byWay = samples.get(cell.name) ?? new Map();
-    samples.set(cell.name, byWay);
-    byWay.set(way.name, [...(byWay.get(way.name) ?? []), sample]);
-    const numbers = Object.entries(sample).map(([name, value]) => `${name} ${value.toPrecision(3)}`);
-    said.push(`${way.name} ${numbers.join(" ")}`);
-  }
-  say(`${cell.name}: ${said.join(" | ")}`);
-};
-
 const missing = prepare([["postgresql-15", "postgresql"], ["postgresql-client"], ["haproxy"], ["pgbouncer"]]);
 if (missing !== undefined) console.log(missing);
 const undo: (() => Promise<unknown>)[] = [];
@@ -85,12 +70,11 @@ try {
   await prepareRows(bench, openDirect(bench));
   const ways = await openWays(bench, table, undo);
   const only = new RegExp(options.only, "i");
-  const cells = openCells(bench, table, { seconds, clients: options.quick ? [8, 32] : [1, 8, 32] });
-  const samples: Samples = new Map();
-  for (let round = 0; round < rounds; round++)
-    for (const cell of cells)
-      if (only.test(cell.name) && !(cell.once && round > 0)) await measure(cell, ways, round, samples);
-  const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
+  const all = openCells(bench, table, { seconds, clients: options.quick ? [8, 32] : [1, 8, 32] });
+  const cells = all.filter(({ name }) => only.test(name));
+  const plan = { cells, ways, rounds, seconds };
+  const samples = await measureRounds(plan, say);
+  const how = describe(plan);
   const text = await report(cells, samples, { ways: ways.map(({ name }) => name), how, libraries: bench.libraries });
   console.log(`\n${text}`);
   if (whole) await writeBetween(document, "measured", text);

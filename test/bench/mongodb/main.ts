@@ -5,7 +5,9 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare } from "../../../tools/machine.ts";
 import { type Cell, tables } from "../cells.ts";
-import { report, type Samples } from "../report.ts";
+import { writeBetween } from "../document.ts";
+import { report } from "../report.ts";
+import { describe, measureRounds } from "../rounds.ts";
 import { account } from "../server.ts";
 import { openBenchTable } from "../table.ts";
 import { openHaproxy, openOurs, type Way } from "../way.ts";
@@ -21,6 +23,7 @@ const { values: options } = parseArgs({
   },
 });
 const profile = options.profile === undefined ? undefined : resolve(options.profile);
+const document = resolve(import.meta.dirname, "../../../docs/benchmarks.md");
 const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
 const ways = ["direct", "haproxy", "ours"];
 
@@ -71,24 +74,13 @@ try {
   await open(openHaproxy(bench, {}));
   await open(openOurs(bench, table, { protocol: "mongodb", ...(profile !== undefined && { profile }) }));
   await open(openOurs(bench, table, { protocol: "mongodb", name: "unaudited", audit: false }));
-  const samples: Samples = new Map();
   const cells = cellsOf(bench).filter(({ name }) => new RegExp(options.only, "i").test(name));
-  for (let round = 0; round < rounds; round++)
-    for (const cell of cells) {
-      const among = opened.filter(({ name }) => cell.ways.includes(name));
-      // each round begins with another way, so that none is always first
-      for (let turn = 0; turn < among.length; turn++) {
-        const way = among[(turn + round) % among.length];
-        if (!way) continue;
-        const sample = await cell.measure(way);
-        const byWay = samples.get(cell.name) ?? new Map();
-        samples.set(cell.name, byWay.set(way.name, [...(byWay.get(way.name) ?? []), sample]));
-        const numbers = Object.entries(sample).map(([quantity, value]) => `${quantity} ${value.toPrecision(3)}`);
-        console.log(`${cell.name}: ${way.name} ${numbers.join(" ")}`);
-      }
-    }
-  const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
-  console.log(`\n${await report(cells, samples, { ways, how, machine: "no database: answers made beforehand" })}`);
+  const plan = { cells, ways: opened, rounds, seconds };
+  const samples = await measureRounds(plan, console.log);
+  const how = describe(plan);
+  const text = await report(cells, samples, { ways, how, machine: "no database: answers made beforehand" });
+  console.log(`\n${text}`);
+  if (options.only === "") await writeBetween(document, "mongodb", text);
 } finally {
   for (const step of undo.reverse()) await step();
 }

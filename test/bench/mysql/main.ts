@@ -7,7 +7,9 @@ import { launcher } from "@sallyport/local/launcher";
 import { proxyFlags, startTask } from "@sallyport/local/task";
 import { prepare } from "../../../tools/machine.ts";
 import { type Cell, tables } from "../cells.ts";
-import { report, type Samples } from "../report.ts";
+import { writeBetween } from "../document.ts";
+import { report } from "../report.ts";
+import { describe, measureRounds } from "../rounds.ts";
 import { account } from "../server.ts";
 import { openBenchTable } from "../table.ts";
 import { openOurs, type Way } from "../way.ts";
@@ -23,6 +25,7 @@ const { values: options } = parseArgs({
   },
 });
 const profile = options.profile === undefined ? undefined : resolve(options.profile);
+const document = resolve(import.meta.dirname, "../../../docs/benchmarks.md");
 const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
 const ways = ["direct", "relay", "ours"];
 
@@ -89,26 +92,13 @@ try {
     await openOurs(bench, table, { protocol: "mysql", name: "unaudited", audit: false }),
   ];
   for (const way of opened) undo.push(() => way.close());
-  const samples: Samples = new Map();
   const cells = cellsOf(bench).filter(({ name }) => new RegExp(options.only, "i").test(name));
-  for (let round = 0; round < rounds; round++)
-    for (const cell of cells) {
-      const among = opened.filter(({ name }) => cell.ways.includes(name));
-      // each round begins with another way, so that none is always first
-      for (let turn = 0; turn < among.length; turn++) {
-        const way = among[(turn + round) % among.length];
-        if (!way) continue;
-        const byWay = samples.get(cell.name) ?? new Map();
-        samples.set(cell.name, byWay.set(way.name, [...(byWay.get(way.name) ?? []), await cell.measure(way)]));
-        const last = samples.get(cell.name)?.get(way.name)?.at(-1) ?? {};
-        const numbers = Object.entries(last).map(([quantity, value]) => `${quantity} ${value.toPrecision(3)}`);
-        console.log(`${cell.name}: ${way.name} ${numbers.join(" ")}`);
-      }
-    }
-  const how = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
-  console.log(
-    `\n${await report(cells, samples, { ways, how, machine: `MariaDB ${bench.version}, sysbench, mysql2` })}`,
-  );
+  const plan = { cells, ways: opened, rounds, seconds };
+  const samples = await measureRounds(plan, console.log);
+  const how = describe(plan);
+  const text = await report(cells, samples, { ways, how, machine: `MariaDB ${bench.version}, sysbench, mysql2` });
+  console.log(`\n${text}`);
+  if (options.only === "") await writeBetween(document, "mysql", text);
 } finally {
   for (const step of undo.reverse()) await step();
 }
