@@ -139,7 +139,10 @@ describe("when AWS gives no credentials", () => {
     throttle(20);
     const { status, stderr } = await psql("tess");
     world.laptop.aws.fault.clear();
-    expect([status, stderr]).toEqual([2, expect.stringMatching(/FATAL: {2}Redshift gives no more credentials just now\nHINT: {2}try again in a minute/)]);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(/FATAL: {2}Redshift gives no more credentials just now\nHINT: {2}try again in a minute/),
+    ]);
     expect(await psql("tess")).toMatchObject({ status: 0, stdout: "IAMR:analyst\n" });
   });
 });

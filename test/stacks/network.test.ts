@@ -70,7 +70,15 @@ describe.each(["dev private", "production private"])("%s", (name) => {
 
   it("reaches by endpoint everything a proxy calls", () => {
     expect(endpointsOf(name, "Gateway")).toEqual(["dynamodb", "s3"]);
-    expect(endpointsOf(name, "Interface")).toEqual(["ecr.api", "ecr.dkr", "kms", "logs", "redshift-serverless", "secretsmanager", "sts"]);
+    expect(endpointsOf(name, "Interface")).toEqual([
+      "ecr.api",
+      "ecr.dkr",
+      "kms",
+      "logs",
+      "redshift-serverless",
+      "secretsmanager",
+      "sts",
+    ]);
     for (const { inputs } of all(name, "aws:ec2/vpcEndpoint:VpcEndpoint"))
       if (inputs["vpcEndpointType"] === "Interface")
         expect(inputs).toMatchObject({
