@@ -22,7 +22,7 @@ export interface Shelf {
 }
 
 /** A role that people may be as database user: tagged, trusting the proxies' account, and known to the database. */
-export const addDatabaseRole = async (
+const addDatabaseRole = async (
   { laptop }: World,
   server: BuiltinServer | undefined,
   name: string,
