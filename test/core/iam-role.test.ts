@@ -30,6 +30,11 @@ describe("a role's name and its ARN", () => {
     [arn, ["Analyst"]],
     ["Analyst", ["analyst"]],
     [arn, [arn.toLowerCase()]],
+    // a role's name is one of its account, wherever its path leads
+    ["team/Analyst", ["Analyst"]],
+    [arn.replace("role/", "role/team/"), ["Analyst"]],
+    [arn.replace("role/", "role/team/"), [arn]],
+    ["Analyst", [arn.replace("role/", "role/team/")]],
   ])("S-05 %s is denied by %j, whichever of them it is and however it is written", (user, deny) => {
     expect(ask(user, ["*"], deny)).toMatchObject({ denied: true, reasons: [{ code: "deny" }] });
     expect(reachable(makeSubject(["dwh"]), rolesOf(rules([user], deny)), [], warehouse, now)).toEqual([]);
@@ -39,6 +44,12 @@ describe("a role's name and its ARN", () => {
     expect(ask(arn.replace(account, "444455556666"), ["*"])).toMatchObject({ denied: true });
     expect(isDenial(ask(arn, ["Analyst"], [], makeDatabase()))).toBe(true);
     expect(isDenial(ask("Analyst", ["analyst"]))).toBe(true);
+    expect(isDenial(ask("Analyst", ["*"], [arn.replace(account, "444455556666")]))).toBe(false);
+  });
+
+  it("are allowed as they are written: a path is part of it", () => {
+    expect(isDenial(ask("team/Analyst", ["Analyst"]))).toBe(true);
+    expect(isDenial(ask("Analyst", ["team/Analyst"]))).toBe(true);
   });
 
   it.each(["IAM:Analyst", "IAMR:Analyst", "arn:aws-cn:iam::111122223333:role/Analyst", "a b", "x//y"])(

@@ -4,7 +4,7 @@
 import { type Database, kinds, protocols } from "./database.ts";
 import { formatDuration } from "./duration.ts";
 import { Failure } from "./failure.ts";
-import { canonicalUser, notRole } from "./iam-role.ts";
+import { canonicalUser, notRole, roleArnOf, roleNameOf } from "./iam-role.ts";
 import { describeLock, findLock, type Lock } from "./lock.ts";
 import type { CompiledRole, RoleOptions, Roles } from "./role.ts";
 import { adminRole, type User } from "./user.ts";
@@ -96,15 +96,17 @@ const matchesUser = (list: readonly string[], database: Database, user: string):
     list.map((one) => canonicalUser(database, one)),
     canonicalUser(database, user),
   );
-/** AWS has no two roles whose names differ in case alone: a deny is meant for whichever it is. */
-export const deniesUser = (list: readonly string[], database: Database, user: string): boolean =>
-  matchesUser(list, database, user) ||
-  (kinds[database.kind].userIsRole &&
-    matchesUser(
-      list.map((one) => one.toLowerCase()),
-      database,
-      user.toLowerCase(),
-    ));
+/** AWS has no two roles of an account whose names differ in case or path alone: a deny is meant for whichever it is. */
+export const deniesUser = (list: readonly string[], database: Database, user: string): boolean => {
+  if (matchesUser(list, database, user)) return true;
+  if (!kinds[database.kind].userIsRole) return false;
+  const roleOf = (one: string): string | undefined => {
+    const arn = roleArnOf(database, one.toLowerCase());
+    return arn === undefined ? undefined : roleNameOf(arn);
+  };
+  const role = roleOf(user);
+  return role !== undefined && list.some((one) => roleOf(one) === role);
+};
 const lowest = (values: readonly (number | undefined)[]): number | undefined => {
   const given = values.filter((value): value is number => value !== undefined && value > 0);
   return given.length > 0 ? Math.min(...given) : undefined;
