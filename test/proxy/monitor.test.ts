@@ -59,3 +59,22 @@ it("S-22 a message that a monitor begins and does not end is waited for no longe
   await once(one.socket, "close");
   expect(proxy.counts().waiting).toBe(0);
 });
+
+it("S-22 those who stay lock nobody out: without room among them there is still time to log in", async () => {
+  const proxy = await house.beside({
+    protocols: { mongodb },
+    plainPorts: { mongodb: 0 },
+    limits: { lingering: { total: 1, each: 1 } },
+  });
+  const port = proxy.ports["mongodb"] ?? 0;
+  const staying = await monitor(port);
+  await eventually(() => staying.answers().length === 1);
+  await eventually(() => proxy.counts().waiting === 0);
+  const one = await monitor(port);
+  await eventually(() => one.answers().length === 1);
+  const payload = Buffer.from("\0ann\0no token");
+  one.socket.write(ask(2, { saslStart: 1, mechanism: "PLAIN", payload, $db: "$external" }));
+  await once(one.socket, "close");
+  expect(one.answers()[1]).toMatchObject({ ok: 0, codeName: "AuthenticationFailed" });
+  staying.socket.destroy();
+});

@@ -280,8 +280,8 @@ export const openLogin = (parts: LoginParts): Login => {
         stop: () => {
           // with its token redeemed it waits for nobody's word
           if (session) visit.authenticated();
-          else if (!visit.linger())
-            throw new Failure("too_many", "too many connections that have not logged in", { hint: "try again later" });
+          // no room to stay: it has what is left of its time to log in, or strangers who stay could lock everybody out
+          else if (!visit.linger()) return;
           deadline.stop();
         },
       };
