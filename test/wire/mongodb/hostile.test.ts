@@ -16,6 +16,8 @@ describe("bad input ends the session, says why and goes no further", () => {
     for (let left = depth; left > 0; left--) inner = { a: inner };
     return inner;
   };
+  const many = Array.from({ length: 300 }, (_, at) => `k${at}`);
+  const keyed = Object.fromEntries(many.map((name) => [name, null]));
   const lengthOf = (value: number): Buffer => {
     const whole = find(1);
     whole.writeInt32LE(value, 0);
@@ -64,6 +66,17 @@ describe("bad input ends the session, says why and goes no further", () => {
       msg({ id: 1 }, body({ find: "a", $db: "orders" }), body({ find: "b", $db: "stock" })),
       "protocol",
     ],
+    [
+      "S-23 more sections than can be compared with one another",
+      msg({ id: 1 }, body({ insert: "a", $db: "orders" }), ...many.map((name) => sequence(name))),
+      "protocol",
+    ],
+    [
+      "S-23 more sections before a body",
+      msg({ id: 1 }, ...many.map((name) => sequence(name)), body({ insert: "a", $db: "orders" })),
+      "protocol",
+    ],
+    ["S-23 more keys than a command has", ask(1, { ping: 1, $db: "orders", ...keyed }), "protocol"],
     ["S-28 no body", msg({ id: 1 }, sequence("documents", { a: 1 })), "protocol"],
     ["S-28 unknown required flags", msg({ id: 1, flags: 4 }, body({ ping: 1, $db: "orders" })), "protocol"],
     ["S-28 a body nested too deep", ask(1, { find: "a", filter: nested(210), $db: "orders" }), "protocol"],

@@ -17,7 +17,7 @@ import {
   parseRequest,
   type Request,
 } from "./message.ts";
-import { type Parsed, parseCommand, type Ruling } from "./rule.ts";
+import { mostKeys, type Parsed, parseCommand, type Ruling } from "./rule.ts";
 import type { Pending } from "./session.ts";
 import type { CommandTeller } from "./statement.ts";
 
@@ -64,6 +64,7 @@ const sequenceAt = (bytes: Buffer, at: number, left: number, names: readonly str
   if (have < Math.min(left, 5 + longestName) && bytes.indexOf(0, at + 5) < 0) return undefined;
   if (left < 6 || have < 6) throw malformed("a section that is cut off");
   if (bytes[at] !== sequenceKind) throw malformed("a section of another kind");
+  if (names.length >= mostKeys) throw malformed(`more than ${mostKeys} keys`);
   const size = bytes.readInt32LE(at + 1);
   if (size < 5 || size > left - 1) throw malformed("a section's length");
   const end = zeroAt(bytes, at + 5, at + Math.min(have, 1 + size));

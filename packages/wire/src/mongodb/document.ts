@@ -116,11 +116,12 @@ export interface Element {
   readonly end: number;
 }
 
-/** The elements of a checked document, in order. */
-export const elements = (bytes: Buffer, from: number): readonly Element[] => {
+/** The elements of a checked document, in order. @throws Failure `protocol` at more than `most` */
+export const elements = (bytes: Buffer, from: number, most = Number.POSITIVE_INFINITY): readonly Element[] => {
   const found: Element[] = [];
   const last = from + bytes.readInt32LE(from) - 1;
   for (let at = from + 4; at < last; ) {
+    if (found.length >= most) throw malformed(`more than ${most} keys`);
     const type = bytes[at] ?? 0;
     const keyEnd = zeroAt(bytes, at + 1, last);
     const end = checkedEnd(bytes, type, keyEnd + 1);

@@ -26,6 +26,9 @@ const anywhere: ReadonlySet<string> = new Set([
   ...["refreshSessions", "commitTransaction", "abortTransaction"],
 ]);
 
+/** Keys and sections of a command; none has so many. Each is compared with all before it: what fits into a message would take hours. */
+export const mostKeys = 256;
+
 const idsOf = (bytes: Buffer, element: Element | undefined): readonly bigint[] => {
   if (!element) return [];
   if (element.type === types.long) return [bytes.readBigInt64LE(element.value)];
@@ -40,7 +43,7 @@ const idsOf = (bytes: Buffer, element: Element | undefined): readonly bigint[] =
 
 /** Reads a checked body. @throws Failure `protocol` at keys that come twice, and without a database */
 export const parseCommand = (bytes: Buffer, from: number, to: number): Parsed => {
-  const all = elements(bytes, from);
+  const all = elements(bytes, from, mostKeys);
   const keys = all.map(({ key, keyEnd }) => textOf(bytes, key, keyEnd));
   checkKeys(keys);
   const [name] = keys;

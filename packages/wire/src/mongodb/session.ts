@@ -33,8 +33,9 @@ export const openPending = (): Pending => {
     first: () => asked[next],
     done: () => {
       next++;
-      if (next < asked.length) return;
-      asked = [];
+      // a client may always have asked one more: what was answered is let go of all the same
+      if (next < asked.length && next < most) return;
+      asked = asked.slice(next);
       next = 0;
     },
     count: () => asked.length - next,
