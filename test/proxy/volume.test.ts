@@ -1,7 +1,7 @@
 // The sink on S3: the contract, against the laptop account's S3 and the SDK's own client; what it does while S3 is away, when the
 // volume is full, when a process is killed; and what it never does, which is to lose something without saying so.
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openSegments, segmentClient } from "@sallyport/aws/sink";
@@ -275,14 +275,15 @@ it("S-42 a segment that is gone or can't be read is told of, and holds up no oth
   const [gone = "", unread = ""] = (await readdir(folder)).sort();
   await rm(join(folder, gone));
   await rm(join(folder, unread));
-  await mkdir(join(folder, unread));
+  // a link to itself: it is there, and nobody can read it
+  await symlink(unread, join(folder, unread));
   down = false;
   await vi.waitFor(() => expect(kept).toEqual(["c\n"]), 5_000);
   expect(logged).toContain("audit is gone from the volume");
   // what is there but can't be read is waited for
   await expect(lines.sync()).rejects.toMatchObject({ code: "audit_full" });
-  await rm(join(folder, unread), { recursive: true });
-  await writeFile(join(folder, unread), "b\n");
+  await writeFile(join(folder, "mended"), "b\n");
+  await rename(join(folder, "mended"), join(folder, unread));
   await vi.waitFor(() => expect(kept).toEqual(["c\n", "b\n"]), 5_000);
   await lines.sync();
 });
