@@ -1,4 +1,5 @@
 // What neither side may say in a session.
+import { partSize } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import type { Document } from "bson";
 import { describe, expect, test } from "vitest";
@@ -77,6 +78,8 @@ describe("bad input ends the session, says why and goes no further", () => {
       "protocol",
     ],
     ["S-23 more keys than a command has", ask(1, { ping: 1, $db: "orders", ...keyed }), "protocol"],
+    ["S-23 a command's name that no command has", ask(1, { ["x".repeat(300)]: 1, $db: "orders" }), "protocol"],
+    ["S-23 a database's name longer than any", ask(1, { find: "a", $db: "x".repeat(300) }), "protocol"],
     ["S-28 no body", msg({ id: 1 }, sequence("documents", { a: 1 })), "protocol"],
     ["S-28 unknown required flags", msg({ id: 1, flags: 4 }, body({ ping: 1, $db: "orders" })), "protocol"],
     ["S-28 a body nested too deep", ask(1, { find: "a", filter: nested(210), $db: "orders" }), "protocol"],
@@ -112,6 +115,14 @@ describe("bad input ends the session, says why and goes no further", () => {
     await told(all, whole);
     expect((await all.done).failure?.message).toContain("checksum");
   });
+});
+
+test("S-23 a collection's name of any length makes no line of the audit longer than a part", async () => {
+  const all = standing();
+  await told(all, ask(1, { find: "x".repeat(3 * partSize), $db: "orders" }));
+  const lines = all.seen.lines();
+  expect(lines[0]).toMatchObject({ type: "command", command: "find", db: "orders" });
+  expect(Math.max(...lines.map((line) => JSON.stringify(line).length))).toBeLessThan(2 * partSize);
 });
 
 describe("S-33 a server that lies", () => {

@@ -29,6 +29,9 @@ const anywhere: ReadonlySet<string> = new Set([
 /** Keys and sections of a command; none has so many. Each is compared with all before it: what fits into a message would take hours. */
 export const mostKeys = 256;
 
+/** Names stand in every line of the audit, and servers take shorter ones only. */
+const longestName = 256;
+
 const idsOf = (bytes: Buffer, element: Element | undefined): readonly bigint[] => {
   if (!element) return [];
   if (element.type === types.long) return [bytes.readBigInt64LE(element.value)];
@@ -51,7 +54,9 @@ export const parseCommand = (bytes: Buffer, from: number, to: number): Parsed =>
   const at = (key: string): Element | undefined => all[keys.indexOf(key)];
   const db = stringOf(bytes, at("$db"));
   if (db === undefined || db === "" || db.includes("\0")) throw new Failure("protocol", "a command without $db");
-  const collection = stringOf(bytes, name === "getMore" ? at("collection") : all[0]);
+  if (name.length > longestName || db.length > longestName) throw malformed("a name that long");
+  // the document says it whole
+  const collection = stringOf(bytes, name === "getMore" ? at("collection") : all[0])?.slice(0, longestName);
   const cursors = name === "getMore" ? idsOf(bytes, all[0]) : name === "killCursors" ? idsOf(bytes, at("cursors")) : [];
   return { bytes, from, to, name, db, collection, keys, cursors };
 };
