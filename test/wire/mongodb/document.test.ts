@@ -147,3 +147,21 @@ describe("cursors", () => {
     expect([grace.mayUse(1n), grace.mayUse(2n), grace.mayUse(10_001n)]).toEqual([true, false, false]);
   });
 });
+
+test("S-23 a long text that is not plain is told piece by piece, and no character is cut", () => {
+  const text = `x${"é€😀\n".repeat(20_000)}`;
+  const said: Uint8Array[] = [];
+  const out = {
+    fixed: (bytes: Uint8Array) => void said.push(Uint8Array.from(bytes)),
+    text: () => false,
+    number: () => {},
+  };
+  sayDocument(out, Buffer.from(serialize({ text })), 0);
+  expect(JSON.parse(Buffer.concat(said).toString("ascii"))).toEqual({ text });
+  expect(Math.max(...said.map(({ length }) => length))).toBeLessThan(100_000);
+  said.length = 0;
+  const broken = Buffer.from(serialize({ text: "x".repeat(100_000) }));
+  broken.fill(0x80, 15, 90_000);
+  sayDocument(out, broken, 0);
+  expect(JSON.parse(Buffer.concat(said).toString("ascii"))).toHaveProperty("text");
+});

@@ -78,6 +78,11 @@ describe("bad input ends the session, says why and goes no further", () => {
       "protocol",
     ],
     ["S-23 more keys than a command has", ask(1, { ping: 1, $db: "orders", ...keyed }), "protocol"],
+    [
+      "S-23 more cursors than anybody has",
+      ask(1, { killCursors: "a", cursors: new Array<number>(10_001).fill(1), $db: "orders" }),
+      "protocol",
+    ],
     ["S-23 a command's name that no command has", ask(1, { ["x".repeat(300)]: 1, $db: "orders" }), "protocol"],
     ["S-23 a database's name longer than any", ask(1, { find: "a", $db: "x".repeat(300) }), "protocol"],
     ["S-28 no body", msg({ id: 1 }, sequence("documents", { a: 1 })), "protocol"],

@@ -17,25 +17,49 @@ const marks = {
     closeArray: json("]"),
     comma: json(","),
     colon: json(":"),
+    quote: json('"'),
   },
   ...{ true: json("true"), false: json("false"), null: json("null"), redacted: json('"[redacted]"') },
 };
 
-const others = /[\u007f-\uffff]/g;
 /** Any text as a JSON string of ASCII. */
-export const jsonText = (text: string): Uint8Array =>
-  json(
-    JSON.stringify(text.toWellFormed()).replace(
-      others,
-      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    ),
-  );
+export const jsonText = (text: string): Uint8Array => {
+  const said = JSON.stringify(text.toWellFormed());
+  const bytes = new Uint8Array(6 * said.length);
+  let at = 0;
+  for (let next = 0; next < said.length; next++) {
+    const code = said.charCodeAt(next);
+    if (code < 0x7f) {
+      bytes[at++] = code;
+      continue;
+    }
+    bytes[at++] = 0x5c;
+    bytes[at++] = 0x75;
+    for (let shift = 12; shift >= 0; shift -= 4) bytes[at++] = digits[(code >> shift) & 15] ?? 0;
+  }
+  return bytes.slice(0, at);
+};
+
+/** So much of a text that is not plain is worded at once: it takes several times the room. */
+const textPiece = 16_384;
+/** Where a piece ends that begins at `from`: no character is cut. */
+const pieceEnd = (bytes: Buffer, from: number, to: number): number => {
+  let end = Math.min(to, from + textPiece);
+  for (let back = 3; back > 0 && end < to && ((bytes[end] ?? 0) & 0xc0) === 0x80; back--) end--;
+  return end;
+};
 
 /** `before` and then the text of these bytes as a JSON string. */
 export const sayText = (out: Out, before: Uint8Array, bytes: Buffer, from: number, to: number): void => {
   if (out.text(before, bytes, from, to)) return;
   out.fixed(before);
-  out.fixed(jsonText(bytes.toString("utf8", from, to)));
+  out.fixed(marks.quote);
+  for (let at = from; at < to; ) {
+    const end = pieceEnd(bytes, at, to);
+    out.fixed(jsonText(bytes.toString("utf8", at, end)).subarray(1, -1));
+    at = end;
+  }
+  out.fixed(marks.quote);
 };
 
 const put = (out: Out, value: unknown): void => out.fixed(json(JSON.stringify(value)));

@@ -29,6 +29,8 @@ const anywhere: ReadonlySet<string> = new Set([
 /** Keys and sections of a command; none has so many. Each is compared with all before it: what fits into a message would take hours. */
 export const mostKeys = 256;
 
+/** Of one command; drivers end one at a time. */
+const mostCursors = 10_000;
 /** Names stand in every line of the audit, and servers take shorter ones only. */
 const longestName = 256;
 
@@ -41,7 +43,9 @@ const idsOf = (bytes: Buffer, element: Element | undefined): readonly bigint[] =
     return Number.isInteger(value) ? [BigInt(value)] : [];
   }
   if (element.type !== types.array) return [];
-  return elements(bytes, element.value).flatMap((one) => (one.type === types.array ? [] : idsOf(bytes, one)));
+  return elements(bytes, element.value, mostCursors).flatMap((one) =>
+    one.type === types.array ? [] : idsOf(bytes, one),
+  );
 };
 
 /** Reads a checked body. @throws Failure `protocol` at keys that come twice, and without a database */
