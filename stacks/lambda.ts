@@ -69,6 +69,8 @@ export const lambda = (principal: Exclude<Principal, "proxy">, ground: Ground, s
     name,
     handler: `functions/${principal}.handler`,
     runtime: "nodejs24.x",
+    // names of functions are for stack traces only; keeping them is a twentieth of a bundle
+    nodejs: { esbuild: { keepNames: false } },
     architecture: "arm64",
     logging: { retention: "3 months" },
     ...rest,

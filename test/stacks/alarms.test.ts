@@ -27,7 +27,9 @@ const filtersOf = (name: string) =>
 
 /** The sources whose lines feed the metrics of a log. */
 const sources: Readonly<Record<string, readonly string[]>> = {
-  proxy: ["login", "admission", "ledger", "proxy", "watch", "volume"].map((file) => `packages/proxy/src/${file}.ts`),
+  proxy: ["login", "admission", "ledger", "proxy", "rhythm", "watch", "volume"].map(
+    (file) => `packages/proxy/src/${file}.ts`,
+  ),
   api: ["functions/http.ts"],
   bootstrap: ["functions/bootstrap.ts"],
   sweep: ["functions/sweep.ts"],

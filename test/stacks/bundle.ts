@@ -33,8 +33,12 @@ export interface Bundle {
   readonly bytes: number;
 }
 
-/** Builds one function into `folder` and makes sure that what AWS would call is there. @throws Error */
-export const bundle = async (handler: string, folder: string): Promise<Bundle> => {
+/** Builds one function into `folder`, with what the stacks ask of esbuild, and makes sure that what AWS would call is there. @throws Error */
+export const bundle = async (
+  handler: string,
+  folder: string,
+  asked: Readonly<Record<string, unknown>> = {},
+): Promise<Bundle> => {
   const dot = handler.lastIndexOf(".");
   const entry = `${handler.slice(0, dot)}.ts`;
   const name = handler.slice(dot + 1);
@@ -47,6 +51,7 @@ export const bundle = async (handler: string, folder: string): Promise<Bundle> =
     banner: { js: banner },
     minify: true,
     keepNames: true,
+    ...asked,
     metafile: true,
   });
   const exported = Object.values(metafile?.outputs ?? {}).flatMap((output) => output.exports);

@@ -29,6 +29,8 @@ interface App {
 interface BuildRequest {
   readonly functionID: string;
   readonly handler: string;
+  /** What the stacks say of Node's functions. */
+  readonly properties?: { readonly esbuild?: Readonly<Record<string, unknown>> };
 }
 
 const [stage, folder] = process.argv.slice(2);
@@ -37,9 +39,9 @@ if (stage === undefined || folder === undefined) throw new Error("usage: node ev
 const bundles: Bundle[] = [];
 const failures: string[] = [];
 
-const buildFunction = async ({ functionID, handler }: BuildRequest) => {
+const buildFunction = async ({ functionID, handler, properties }: BuildRequest) => {
   const out = join(folder, functionID);
-  bundles.push(await bundle(handler, out));
+  bundles.push(await bundle(handler, out, properties?.esbuild));
   return { handler: `bundle.${handler.slice(handler.lastIndexOf(".") + 1)}`, out, errors: [], sourcemaps: [] };
 };
 
