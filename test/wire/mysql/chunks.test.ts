@@ -122,7 +122,7 @@ test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, t
         const base = {
           peer: { address: "10.0.0.7", port: 1 },
           connection: 7,
-          ready: Buffer.alloc(0),
+          ready: ok(1).subarray(4),
           schema: "orders",
         };
         const done = mysql.relay(
@@ -165,7 +165,7 @@ test.each([-1, 0, 1])(
     const atClient = hear(client, [false]);
     const seen = session();
     const agreed = { flags: usual, extended: 0 };
-    const base = { peer: { address: "10.0.0.7", port: 1 }, connection: 7, ready: Buffer.alloc(0), schema: undefined };
+    const base = { peer: { address: "10.0.0.7", port: 1 }, connection: 7, ready: ok(1).subarray(4), schema: undefined };
     const done = mysql.relay(
       { socket: near, agreed, next: 1 },
       { ...base, socket: far, agreed, localFiles: false },
