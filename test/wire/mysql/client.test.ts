@@ -159,6 +159,11 @@ describe("login", () => {
     expect(stage.dialled[0]?.ours.destroyed).toBe(true);
   });
 
+  test("S-33 a login that ends in an OK cut off is refused", async () => {
+    const { done } = logIn(clear(), [switchTo("mysql_clear_password", 3, ""), packet(5, 0)]);
+    expect((await failed(done)).code).toMatch(/^upstream_/);
+  });
+
   test("a refusal is told in the server's own words, with a hint that helps", async () => {
     const words = err(3, 1045, "28000", "Access denied for user 'reader'");
     expect(await failed(logIn(clear(), [words]).done)).toMatchObject({

@@ -13,6 +13,7 @@ import { serverError, unexpected, wordedUpstream } from "./answer.ts";
 import { asked, type Capabilities, capability, plain } from "./capability.ts";
 import { type Greeting, heads, type Opening, parseGreeting, plugins, response, sha2, tlsRequest } from "./message.ts";
 import { type Exchange, exchange, reader } from "./packet.ts";
+import { readyStatus } from "./result.ts";
 import { run } from "./run.ts";
 import type { Wanted } from "./server.ts";
 
@@ -189,6 +190,8 @@ const settle = async (opened: Opened, upstream: Upstream, allowed: Allowed, want
   const auth = (methods === "challenge" && scramble(plugin, password, greeting.nonce)) || Buffer.alloc(0);
   talk.put(response({ ...opening, user, auth, schema, plugin, attributes: attributesOf(wanted) }));
   const ready = await authenticate(talk, credential, plugin);
+  // an OK that can't be read is the login's failure: a relay has begun when it asks
+  readyStatus(ready);
   return { socket, peer, ready, schema, localFiles, connection: greeting.connection, agreed: inForce };
 };
 
