@@ -1,12 +1,10 @@
 // A checked BSON document as extended JSON, written straight from its bytes into an audit line: no object is made of it and no
 // string of what is plain. Printable ASCII only, whatever somebody said.
 // https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md (relaxed)
-import { json, type Line } from "@sallyport/core/line";
+import { json } from "@sallyport/core/line";
 import { Decimal128 } from "bson";
 import { checkedEnd, types, zeroAt } from "./document.ts";
-
-/** Where it is written. */
-export type Out = Pick<Line, "fixed" | "text" | "number">;
+import { type Out, sayText } from "./text.ts";
 
 const nothing = json("");
 const marks = {
@@ -17,92 +15,86 @@ const marks = {
     closeArray: json("]"),
     comma: json(","),
     colon: json(":"),
-    quote: json('"'),
   },
   ...{ true: json("true"), false: json("false"), null: json("null"), redacted: json('"[redacted]"') },
 };
 
-/** Any text as a JSON string of ASCII. */
-export const jsonText = (text: string): Uint8Array => {
-  const said = JSON.stringify(text.toWellFormed());
-  const bytes = new Uint8Array(6 * said.length);
-  let at = 0;
-  for (let next = 0; next < said.length; next++) {
-    const code = said.charCodeAt(next);
-    if (code < 0x7f) {
-      bytes[at++] = code;
-      continue;
-    }
-    bytes[at++] = 0x5c;
-    bytes[at++] = 0x75;
-    for (let shift = 12; shift >= 0; shift -= 4) bytes[at++] = digits[(code >> shift) & 15] ?? 0;
-  }
-  return bytes.slice(0, at);
-};
-
-/** So much of a text that is not plain is worded at once: it takes several times the room. */
-const textPiece = 16_384;
-/** Where a piece ends that begins at `from`: no character is cut. */
-const pieceEnd = (bytes: Buffer, from: number, to: number): number => {
-  let end = Math.min(to, from + textPiece);
-  for (let back = 3; back > 0 && end < to && ((bytes[end] ?? 0) & 0xc0) === 0x80; back--) end--;
-  return end;
-};
-
-/** `before` and then the text of these bytes as a JSON string. */
-export const sayText = (out: Out, before: Uint8Array, bytes: Buffer, from: number, to: number): void => {
-  if (out.text(before, bytes, from, to)) return;
-  out.fixed(before);
-  out.fixed(marks.quote);
-  for (let at = from; at < to; ) {
-    const end = pieceEnd(bytes, at, to);
-    out.fixed(jsonText(bytes.toString("utf8", at, end)).subarray(1, -1));
-    at = end;
-  }
-  out.fixed(marks.quote);
-};
-
 const put = (out: Out, value: unknown): void => out.fixed(json(JSON.stringify(value)));
-// room for what is short and plain, so that no bytes are made for it
+// room for what is short and plain, so that no bytes and no views are made for it
 const scratch = Buffer.alloc(64);
-const plain = (out: Out, text: string): void => out.fixed(scratch.subarray(0, scratch.write(text, "latin1")));
+const scratches = Array.from({ length: 65 }, (_, length) => scratch.subarray(0, length));
+const plain = (out: Out, text: string): void => {
+  const { length } = text;
+  for (let at = 0; at < length; at++) scratch[at] = text.charCodeAt(at);
+  out.fixed(scratches[length] ?? json(text));
+};
+const minus = json("-");
 const whole = (out: Out, value: number): void => {
   if (value >= 0) out.number(nothing, value);
+  else if (value >= -0x7fff_ffff) out.number(minus, -value);
   else plain(out, String(value));
 };
 const double = (out: Out, value: number): void => {
-  if (Number.isFinite(value)) plain(out, Object.is(value, -0) ? "-0.0" : String(value));
+  if ((value | 0) === value && !Object.is(value, -0)) whole(out, value);
+  else if (Number.isFinite(value)) plain(out, Object.is(value, -0) ? "-0.0" : String(value));
   else put(out, { $numberDouble: Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity" });
 };
-const long = (out: Out, value: bigint): void => {
-  const number = Number(value);
-  if (Number.isSafeInteger(number)) plain(out, String(number));
-  else put(out, { $numberLong: String(value) });
+/** A long where a number holds it; else NaN. */
+const longAt = (bytes: Buffer, at: number): number => {
+  const value = bytes.readInt32LE(at + 4) * 0x1_0000_0000 + bytes.readUInt32LE(at);
+  return Number.isSafeInteger(value) ? value : Number.NaN;
 };
+const long = (out: Out, bytes: Buffer, at: number): void => {
+  const value = longAt(bytes, at);
+  if ((value | 0) === value) whole(out, value);
+  else if (Number.isNaN(value)) put(out, { $numberLong: String(bytes.readBigInt64LE(at)) });
+  else plain(out, String(value));
+};
+const digits = Buffer.from("0123456789abcdef");
+const dayMs = 86_400_000;
 /** The years that a date is written out in. */
 const lastDay = 253_402_300_799_999;
-const dateOpening = json('{"$date":');
-const date = (out: Out, value: bigint): void => {
-  const number = Number(value);
-  if (number < 0 || number > lastDay) {
-    put(out, { $date: { $numberLong: String(value) } });
+const dated = Buffer.from('{"$date":"1970-01-01T00:00:00.000Z"}');
+let datedDay = 0; // the one in `dated`: many are of one day
+const twoDigits = (bytes: Buffer, at: number, value: number): void => {
+  const tens = (value / 10) | 0;
+  bytes[at] = 0x30 + tens;
+  bytes[at + 1] = 0x30 + value - 10 * tens;
+};
+const date = (out: Out, bytes: Buffer, at: number): void => {
+  const value = longAt(bytes, at);
+  // NaN too
+  if (!(value >= 0 && value <= lastDay)) {
+    put(out, { $date: { $numberLong: String(bytes.readBigInt64LE(at)) } });
     return;
   }
-  const length = scratch.write(new Date(number).toISOString(), "latin1");
-  out.text(dateOpening, scratch, 0, length);
-  out.fixed(marks.close);
+  const day = Math.floor(value / dayMs);
+  if (day !== datedDay) {
+    dated.write(new Date(value).toISOString(), 10, "latin1");
+    datedDay = day;
+  }
+  const ms = value - day * dayMs;
+  const seconds = (ms / 1_000) | 0;
+  const minutes = (seconds / 60) | 0;
+  const hours = (minutes / 60) | 0;
+  const rest = ms - 1_000 * seconds;
+  const hundreds = (rest / 100) | 0;
+  twoDigits(dated, 21, hours);
+  twoDigits(dated, 24, minutes - 60 * hours);
+  twoDigits(dated, 27, seconds - 60 * minutes);
+  dated[30] = 0x30 + hundreds;
+  twoDigits(dated, 31, rest - 100 * hundreds);
+  out.fixed(dated);
 };
-const idOpening = json('{"$oid":');
+const identified = Buffer.from('{"$oid":"000000000000000000000000"}');
 const objectId = (out: Out, bytes: Buffer, at: number): void => {
   for (let place = 0; place < 12; place++) {
     const byte = bytes[at + place] ?? 0;
-    scratch[2 * place] = digits[byte >> 4] ?? 0;
-    scratch[2 * place + 1] = digits[byte & 15] ?? 0;
+    identified[9 + 2 * place] = digits[byte >> 4] ?? 0;
+    identified[10 + 2 * place] = digits[byte & 15] ?? 0;
   }
-  out.text(idOpening, scratch, 0, 24);
-  out.fixed(marks.close);
+  out.fixed(identified);
 };
-const digits = Buffer.from("0123456789abcdef");
 
 /** A string's value, under a name that says what it is. */
 const named = (out: Out, name: string, bytes: Buffer, at: number, end: number): void => {
@@ -138,7 +130,7 @@ const says: Readonly<Record<number, Say>> = {
   [types.undefined]: (out) => put(out, { $undefined: true }),
   [types.objectId]: objectId,
   [types.boolean]: (out, bytes, at) => out.fixed(bytes[at] === 1 ? marks.true : marks.false),
-  [types.date]: (out, bytes, at) => date(out, bytes.readBigInt64LE(at)),
+  [types.date]: date,
   [types.null]: (out) => out.fixed(marks.null),
   [types.regex]: regex,
   [types.pointer]: (out, bytes, at, end) => {
@@ -153,11 +145,21 @@ const says: Readonly<Record<number, Say>> = {
   [types.int]: (out, bytes, at) => whole(out, bytes.readInt32LE(at)),
   [types.timestamp]: (out, bytes, at) =>
     put(out, { $timestamp: { t: bytes.readUInt32LE(at + 4), i: bytes.readUInt32LE(at) } }),
-  [types.long]: (out, bytes, at) => long(out, bytes.readBigInt64LE(at)),
+  [types.long]: long,
   [types.decimal]: (out, bytes, at, end) =>
     put(out, { $numberDecimal: new Decimal128(bytes.subarray(at, end)).toString() }),
   [types.max]: (out) => put(out, { $maxKey: 1 }),
   [types.min]: (out) => put(out, { $minKey: 1 }),
+};
+
+/** What there is most of first: a call that can be foreseen. */
+const sayValue = (out: Out, bytes: Buffer, type: number, at: number, end: number): void => {
+  if (type === types.string) sayText(out, nothing, bytes, at + 4, end - 1);
+  else if (type === types.int) whole(out, bytes.readInt32LE(at));
+  else if (type === types.double) double(out, bytes.readDoubleLE(at));
+  else if (type === types.objectId) objectId(out, bytes, at);
+  else if (type === types.date) date(out, bytes, at);
+  else says[type]?.(out, bytes, at, end);
 };
 
 const sayArray = (out: Out, bytes: Buffer, from: number): void => {
@@ -168,7 +170,7 @@ const sayArray = (out: Out, bytes: Buffer, from: number): void => {
     const type = bytes[at] ?? 0;
     const value = zeroAt(bytes, at + 1, last) + 1;
     const end = checkedEnd(bytes, type, value);
-    says[type]?.(out, bytes, value, end);
+    sayValue(out, bytes, type, value, end);
     at = end;
   }
   out.fixed(marks.closeArray);
@@ -185,7 +187,7 @@ export const sayDocument = (out: Out, bytes: Buffer, from: number, secrets?: Rea
     sayText(out, at > from + 4 ? marks.comma : nothing, bytes, at + 1, keyEnd);
     out.fixed(marks.colon);
     if (secrets?.has(bytes.toString("utf8", at + 1, keyEnd))) out.fixed(marks.redacted);
-    else says[type]?.(out, bytes, keyEnd + 1, end);
+    else sayValue(out, bytes, type, keyEnd + 1, end);
     at = end;
   }
   out.fixed(marks.close);
