@@ -69,6 +69,22 @@ const cleanLength = (bytes: Uint8Array, words: Int32Array, from: number, to: num
   return Math.max(at, 4 * next - shift) - from;
 };
 
+/** Writes plain text byte by byte. The place reached; -1 when it is not plain. */
+const careful = (bytes: Uint8Array, start: number, from: Uint8Array, first: number, end: number): number => {
+  let at = start;
+  for (let next = first; next < end; next++) {
+    const byte = from[next] ?? 0;
+    const how = plain[byte] ?? 1;
+    if (how === 0) bytes[at++] = byte;
+    else if (how === 1) return -1;
+    else {
+      bytes[at++] = 0x5c;
+      bytes[at++] = how;
+    }
+  }
+  return at;
+};
+
 // what JSON allows in a string and a terminal, a log reader or a page does not take for text
 const unsafe = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 const escapeUnsafe = (text: string): string =>
@@ -171,18 +187,12 @@ export const makePen = (): Pen => {
           next += clean;
           at += clean;
         }
-        for (; next < stop; next++) {
-          const byte = from[next] ?? 0;
-          const how = plain[byte] ?? 1;
-          if (how === 0) bytes[at++] = byte;
-          else if (how === 1) {
-            sheet.at = before;
-            return false;
-          } else {
-            bytes[at++] = 0x5c;
-            bytes[at++] = how;
-          }
+        at = careful(bytes, at, from, next, stop);
+        if (at < 0) {
+          sheet.at = before;
+          return false;
         }
+        next = stop;
       }
       bytes[at++] = 0x22;
       sheet.at = at;
