@@ -109,7 +109,11 @@ export const report = async (
     return `Geometric mean over ${title}: ${rivals.join("; ")}.`;
   });
   const audited = measured.filter(({ name }) => samples.get(name)?.has("unaudited"));
-  const costs = audited.map(({ name }) => `${difference(name, "unaudited", "cpu").toFixed(1)} µs (${name})`);
+  const costs = audited
+    .map(({ name }) => ({ name, cost: difference(name, "unaudited", "cpu") }))
+    // rounds too short for a second between two reports have no figure for the processor
+    .filter(({ cost }) => !Number.isNaN(cost))
+    .map(({ name, cost }) => `${cost.toFixed(1)} µs (${name})`);
   const added = difference("arrival", "direct", "ms");
   return [
     `${new Date().toISOString().slice(0, 10)}, ${run.how}. ${"machine" in run ? run.machine : await machine(run.libraries)}.`,
