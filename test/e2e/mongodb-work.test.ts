@@ -163,12 +163,11 @@ describe("whose credentials", () => {
       .filter(
         ({ roleArn, sessionName }) => roleArn === shelf.roleArn("writer") && /^sally-(ana|bo)$/.test(sessionName),
       );
-    // once each: the second login of each used what was kept for that person
-    expect(assumed.map(({ sessionName, sourceIdentity }) => [sessionName, sourceIdentity]).sort()).toEqual([
-      ["sally-ana", "sally-ana"],
-      ["sally-bo", "sally-bo"],
-    ]);
-    expect(new Set(assumed.map(({ accessKeyId }) => accessKeyId)).size).toBe(2);
+    // at most once a login: what is kept for a person goes when anybody's access changes meanwhile
+    expect(assumed.length).toBeLessThanOrEqual(4);
+    expect([...new Set(assumed.map(({ sessionName }) => sessionName))].sort()).toEqual(["sally-ana", "sally-bo"]);
+    expect(assumed.every(({ sessionName, sourceIdentity }) => sourceIdentity === sessionName)).toBe(true);
+    expect(new Set(assumed.map(({ accessKeyId }) => accessKeyId)).size).toBe(assumed.length);
   });
 
   it("a role that may not be assumed: the client reads both halves of the trust, and the line that tries it", async () => {
