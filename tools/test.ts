@@ -28,6 +28,8 @@ interface Tally {
   passed: number;
   failed: number;
   readonly skipped: string[];
+  /** Passed at the second try only. */
+  readonly flaky: string[];
 }
 
 /** A file or group whose own hooks or imports failed counts as one failure, beside its failed tests. */
@@ -35,6 +37,7 @@ const add = (tally: Tally, module: TestModule): void => {
   for (const group of [module, ...module.children.allSuites()]) if (group.errors().length > 0) tally.failed += 1;
   for (const test of module.children.allTests()) {
     const result = test.result();
+    if (test.diagnostic()?.flaky) tally.flaky.push(titleOf(test));
     if (result.state === "passed") tally.passed += 1;
     else if (result.state === "skipped") tally.skipped.push(`${titleOf(test)}: ${reasonOf(test, result.note)}`);
     else tally.failed += 1;
@@ -54,11 +57,12 @@ console.log(installClients() ?? "there");
 step(4, "vitest");
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);
 const vitest = await startVitest("test", filter, { ...options, root, watch: false, run: true });
-const tally: Tally = { passed: 0, failed: 0, skipped: [] };
+const tally: Tally = { passed: 0, failed: 0, skipped: [], flaky: [] };
 for (const module of vitest.state.getTestModules()) add(tally, module);
 tally.failed += vitest.state.getUnhandledErrors().length;
 await vitest.close();
 
 if (tally.skipped.length > 0) console.log(`\nskipped:\n  ${tally.skipped.join("\n  ")}`);
+if (tally.flaky.length > 0) console.log(`\npassed at the second try only:\n  ${tally.flaky.join("\n  ")}`);
 console.log(`\n${tally.passed} passed, ${tally.failed} failed, ${tally.skipped.length} skipped`);
 process.exit(tally.failed === 0 && tally.passed > 0 ? 0 : 1);
