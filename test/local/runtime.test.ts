@@ -6,7 +6,7 @@ import { openGateway } from "@sallyport/local/gateway";
 import { launcher } from "@sallyport/local/launcher";
 import { openSchedule } from "@sallyport/local/schedule";
 import { openCredentialsEndpoint, startTask } from "@sallyport/local/task";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
 const undo: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -29,7 +29,8 @@ describe("functions", () => {
       name: "echo",
       region: "eu-west-1",
     });
-    expect(runtime.log()).toContain("echoed");
+    // what a worker prints may arrive after its answer
+    await vi.waitFor(() => expect(runtime.log()).toContain("echoed"), { timeout: 5000 });
   });
   it("pass on what the handler throws", async () => {
     await expect(open().invoke("echo", { fail: "no" })).rejects.toMatchObject({ name: "TypeError", message: "no" });
