@@ -2,6 +2,7 @@
 // part that somebody else chose is escaped; whatever leaves this machine is verified in full (verify-full).
 import { type ProtocolName, protocols } from "@sallyport/core/database";
 import type { Secret } from "@sallyport/core/secret";
+import { commandLine, quote } from "./shell.ts";
 
 /** Where a client program connects. `tls` absent: a tunnel's loopback port. */
 export interface Target {
@@ -16,12 +17,16 @@ export interface Target {
 }
 
 interface Wording {
+  /** The scheme of a connection URL, where TLS has one of its own. */
+  scheme?(target: Target): string;
   /** Who a connection URL is for, with the `@` behind; empty where it names nobody. */
   account(target: Target): string;
   /** Query members of a connection URL. */
   query(target: Target): Readonly<Record<string, string>>;
   /** What the protocol's own program is called with; `program` is its name, where several take different flags. */
   words(target: Target, program: string): readonly string[];
+  /** What that program reads from its environment: a secret among its arguments shows in every list of processes. */
+  hidden?(target: Target): Readonly<Record<string, string>>;
   /** What a program finds in its environment, URL aside. */
   variables(target: Target): Readonly<Record<string, string>>;
   /** The user's own settings that would point the program elsewhere, or send a password of theirs. */
@@ -138,7 +143,9 @@ export const connectionUrl = (target: Target): string => {
     .map(([key, value]) => `${key}=${percent(value)}`)
     .join("&");
   const path = target.name === undefined ? "" : percent(target.name);
-  return `${protocols[target.protocol].scheme}://${wording.account(target)}${hostOf(target.host)}:${target.port}/${path}?${query}`;
+  const scheme = wording.scheme?.(target) ?? protocols[target.protocol].scheme;
+  const place = `${wording.account(target)}${hostOf(target.host)}:${target.port}/${path}`;
+  return `${scheme}://${place}${query === "" ? "" : `?${query}`}`;
 };
 
 /** The protocol's own program and its arguments, the password among them where there is one. */
@@ -146,6 +153,13 @@ export const programWords = (
   target: Target,
   program: string = protocols[target.protocol].programs[0],
 ): readonly [program: string, ...words: string[]] => [program, ...wordings[target.protocol].words(target, program)];
+
+/** The same as a line for a shell. */
+export const programLine = (target: Target): string => {
+  const wording: Wording = wordings[target.protocol];
+  const settings = Object.entries(wording.hidden?.(target) ?? {}).map(([name, value]) => `${name}=${quote(value)}`);
+  return [...settings, commandLine(programWords(target))].join(" ");
+};
 
 export const otherUrls = (target: Target): Readonly<Record<string, string>> => wordings[target.protocol].others(target);
 

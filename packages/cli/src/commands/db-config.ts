@@ -1,12 +1,11 @@
 // sally db config: a login's parts, for a graphical client's form. The token is shown only where it is asked for (cmd).
 import type { Command } from "commander";
-import { programWords } from "../connection.ts";
+import { programLine } from "../connection.ts";
 import type { Context } from "../context.ts";
 import { noteDemands } from "../demand.ts";
 import { requireLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { requireProfile } from "../profile.ts";
-import { commandLine } from "../shell.ts";
 import { printable, say } from "../terminal.ts";
 import { describeExpiry } from "../when.ts";
 
@@ -14,7 +13,7 @@ const act = (context: Context, database: string | undefined, format: Format): vo
   const login = requireLogin(context, requireProfile(context).server, database);
   if (format === "cmd") {
     noteDemands(context, login.protocol, login.database);
-    say(context, commandLine(programWords(targetOf(login))));
+    say(context, programLine(targetOf(login)));
     return;
   }
   const { host, port, user, name, caFile, expiresAt } = login;

@@ -1,6 +1,6 @@
 // sally db login: a connection without a tunnel. The token is the password; it is kept for db env and db config until it expires.
 import type { Command } from "commander";
-import { connectionUrl, programWords } from "../connection.ts";
+import { connectionUrl, programLine } from "../connection.ts";
 import type { Context } from "../context.ts";
 import { noteDemands, pluginHelp } from "../demand.ts";
 import { keepLogin, targetOf } from "../direct.ts";
@@ -8,7 +8,6 @@ import { type Format, formatOption, printAs } from "../format.ts";
 import { type WishOptions, withWish } from "../option.ts";
 import { askConnect } from "../pass.ts";
 import { requireProfile } from "../profile.ts";
-import { commandLine } from "../shell.ts";
 import { note, say } from "../terminal.ts";
 import { describeExpiry } from "../when.ts";
 
@@ -22,7 +21,7 @@ const act = async (context: Context, database: string, options: Options): Promis
   const url = connectionUrl(target);
   noteDemands(context, login.protocol, login.database);
   if (options.format === "cmd") {
-    say(context, commandLine(programWords(target)));
+    say(context, programLine(target));
     return;
   }
   const { host, port, user, name, id, expiresAt, logins, caFile } = login;

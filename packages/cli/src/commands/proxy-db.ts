@@ -1,7 +1,7 @@
 // sally proxy db: the tunnel alone, for programs of one's own. It stays until Ctrl-C and renews its token, so a client that
 // connects again hours later still works.
 import type { Command } from "commander";
-import { connectionUrl, otherUrls, programWords } from "../connection.ts";
+import { connectionUrl, otherUrls, programLine } from "../connection.ts";
 import { awaitSignal, type Context } from "../context.ts";
 import { noteDemands } from "../demand.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
@@ -9,7 +9,6 @@ import { readPort, type WishOptions, withWish } from "../option.ts";
 import { type Keeper, keepPass } from "../pass.ts";
 import { openTunnelOnOwnPort } from "../port.ts";
 import { requireProfile } from "../profile.ts";
-import { commandLine } from "../shell.ts";
 import { note, printable, reportFailure, say } from "../terminal.ts";
 import { openTunnel, type Tunnel, tunnelTarget } from "../tunnel.ts";
 
@@ -23,7 +22,7 @@ const announce = (context: Context, keeper: Keeper, tunnel: Tunnel, format: Form
   printAs(context, format, { database, host, port, user, name, url }, () => {
     const named = name === undefined ? "" : `, database ${name}`;
     const urls = [url, ...Object.values(otherUrls(target))];
-    const command = commandLine(programWords(target));
+    const command = programLine(target);
     const head = printable(`${database} is at ${host}:${port} as ${user}${named}`);
     // in one piece: whoever waits for the URL then has all of it
     say(context, [head, ...urls, command].join("\n  "));
