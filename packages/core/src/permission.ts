@@ -23,6 +23,8 @@ export interface Deployment {
   readonly discoverArn: string;
   /** The function that looks whether a database is reached from inside the network, which the API may start. */
   readonly probeArn?: string;
+  /** The function that rotates passwords, which the API may start. */
+  readonly rotateArn?: string;
   /** The function that switches IAM authentication on, which discovery may start. Absent where the deployment did not opt in. */
   readonly enableArn?: string;
   /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on; empty or absent: none. */
@@ -88,7 +90,7 @@ const read = ["GetItem", "BatchGetItem", "Query"];
 /** What each principal needs whatever the kinds. */
 const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>> = {
   api: (d) => [
-    items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy"),
+    items(d, read, "access", "epoch", "config", "login", "database", "token", "key", "proxy", "managed"),
     items(d, ["GetItem"], "trust"),
     items(d, ["PutItem", "UpdateItem", "DeleteItem"], "access", "login", "key"),
     items(d, ["PutItem", "DeleteItem"], "config"),
@@ -96,7 +98,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["UpdateItem"], "epoch"),
     items(d, ["PutItem"], "event"),
     items(d, ["GetItem"], "run"),
-    ...invoke(d.discoverArn, d.probeArn),
+    ...invoke(d.discoverArn, d.probeArn, d.rotateArn),
   ],
   bootstrap: (d) => [
     items(d, ["GetItem"], "access"),
