@@ -2,58 +2,13 @@
 // byte of it reaches the database.
 import { once } from "node:events";
 import { connect as connectTls } from "node:tls";
-import type { Client } from "@sallyport/client/client";
-import type { ConnectAnswer } from "@sallyport/core/api";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { dial, gssRequest, packet, sslRequest, startup } from "../local/postgres-bytes.ts";
-import {
-  type Door,
-  dialSecure,
-  doorOf,
-  enter,
-  eventually,
-  fatalCode,
-  heard,
-  isSilent,
-  refused,
-  throwAt,
-  within,
-} from "./attack.ts";
+import { dialSecure, enter, eventually, fatalCode, heard, isSilent, refused, throwAt, within } from "./attack.ts";
 import { say } from "./clients/raw.ts";
-import { openOwnTable, type Table } from "./owner.ts";
-import { openWorld, type World } from "./world.ts";
+import { besiege } from "./siege.ts";
 
-let world: World;
-let table: Table;
-let ana: Client;
-beforeAll(async () => {
-  world = await openWorld({ settings: { log_statement: "all", log_line_prefix: "%p " } });
-  table = openOwnTable(world.laptop);
-  ana = await world.person("ana", ["dev"]);
-});
-afterAll(async () => {
-  table?.close();
-  await world?.close();
-});
-
-const proxy = () => {
-  const [first] = world.proxies;
-  if (!first) throw new Error("a world has a proxy");
-  return first;
-};
-/** Past the balancer, whose own endings are not the proxy's. */
-const plain = () => ({ host: "localhost", port: proxy().ports.postgres });
-const gatePort = () => ({ host: "localhost", port: proxy().ports.gate });
-const issue = async (client: Client = ana): Promise<{ answer: ConnectAnswer; door: Door }> => {
-  const answer = await world.bearer(client);
-  return { answer, door: doorOf(world.laptop, answer, proxy().ports.postgres) };
-};
-const _endSleepers = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'";
-const dialled = (): number => world.fronts.orders.counters().connections;
-const _backends = async (): Promise<number> => {
-  const rows = await world.servers[0]?.sql("postgres", "select pid from pg_stat_activity where usename = 'reader'");
-  return rows?.length ?? 0;
-};
+const { table, proxy, plain, gatePort, issue, dialled } = besiege();
 
 describe("before the login", () => {
   it("S-21 a login in clear is refused in PostgreSQL's words, before any password", async () => {
@@ -96,7 +51,7 @@ describe("before the login", () => {
       expect(isSilent(text)).toBe(true);
     }
     expect(dialled()).toBe(before);
-    expect(await table.spent(answer.id)).toEqual({ logins: 0, live: 0 });
+    expect(await table().spent(answer.id)).toEqual({ logins: 0, live: 0 });
   });
 
   it("S-25 requests for encryption can't be repeated for ever, nor inside TLS", async () => {
@@ -136,7 +91,7 @@ describe("before the login", () => {
       socket.write(head);
       const { text } = await within(3_000, "hanging up", heard(socket));
       expect(fatalCode(text)).toBe("08P01");
-      expect((await table.spent(answer.id)).logins).toBe(0);
+      expect((await table().spent(answer.id)).logins).toBe(0);
     },
   );
 

@@ -1,44 +1,13 @@
-import type { Client } from "@sallyport/client/client";
-import type { ConnectAnswer } from "@sallyport/core/api";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+// Bytes inside a session of a real proxy: what is no message ends it with nothing of it passed on, and what is one is told as the
+// server itself understood it.
+import { describe, expect, it } from "vitest";
 import { chainOf } from "../contract/audit-sink.ts";
 import { message, sslRequest, startup } from "../local/postgres-bytes.ts";
-import { type Door, doorOf, enter, eventually, within } from "./attack.ts";
+import { enter, eventually, within } from "./attack.ts";
 import { say, short } from "./clients/raw.ts";
-import { openOwnTable, type Table } from "./owner.ts";
-import { openWorld, type World } from "./world.ts";
+import { besiege } from "./siege.ts";
 
-let world: World;
-let table: Table;
-let ana: Client;
-beforeAll(async () => {
-  world = await openWorld({ settings: { log_statement: "all", log_line_prefix: "%p " } });
-  table = openOwnTable(world.laptop);
-  ana = await world.person("ana", ["dev"]);
-});
-afterAll(async () => {
-  table?.close();
-  await world?.close();
-});
-
-const proxy = () => {
-  const [first] = world.proxies;
-  if (!first) throw new Error("a world has a proxy");
-  return first;
-};
-/** Past the balancer, whose own endings are not the proxy's. */
-const _plain = () => ({ host: "localhost", port: proxy().ports.postgres });
-const _gatePort = () => ({ host: "localhost", port: proxy().ports.gate });
-const issue = async (client: Client = ana): Promise<{ answer: ConnectAnswer; door: Door }> => {
-  const answer = await world.bearer(client);
-  return { answer, door: doorOf(world.laptop, answer, proxy().ports.postgres) };
-};
-const _endSleepers = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'";
-const _dialled = (): number => world.fronts.orders.counters().connections;
-const _backends = async (): Promise<number> => {
-  const rows = await world.servers[0]?.sql("postgres", "select pid from pg_stat_activity where usename = 'reader'");
-  return rows?.length ?? 0;
-};
+const { world, table, proxy, issue } = besiege();
 
 describe("inside a session", () => {
   it.each([
@@ -62,15 +31,15 @@ describe("inside a session", () => {
     session.send(bytes, say("Q", "select 'smuggled'"));
     const ending = await within(4_000, "the end", session.ending());
     expect(ending.code).toBe("08P01");
-    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
+    await eventually("the end is written", async () => (await table().spent(answer.id)).live === 0);
     expect(logged(session.pid)).not.toContain("smuggled");
-    const [item] = await table.sessions(answer.id);
+    const [item] = await table().sessions(answer.id);
     expect(item).toMatchObject({ state: "ended", reason: expect.stringMatching(/^protocol: /) });
   });
 
   /** Statements as the server itself wrote them down, of one backend. */
   const logged = (pid: number): string =>
-    (world.servers[0]?.log() ?? "")
+    (world().servers[0]?.log() ?? "")
       .split(/\n(?!\t)/)
       .flatMap((entry) => {
         const [, of, text] = /^(\d+) LOG: {2}(?:statement|execute [^:]*): ([\s\S]*)$/.exec(entry) ?? [];
@@ -78,7 +47,7 @@ describe("inside a session", () => {
       })
       .join("\n§\n");
   const audited = async (session: string): Promise<Record<string, unknown>[]> => {
-    return (await world.laptop.trail())
+    return (await world().laptop.trail())
       .map((line) => JSON.parse(line) as Record<string, unknown>)
       .filter((line) => line["session"] === session);
   };
@@ -102,8 +71,8 @@ describe("inside a session", () => {
     while ((await session.next())?.type !== "Z");
     session.send(say("X"));
     await session.ending();
-    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
-    const [item] = await table.sessions(answer.id);
+    await eventually("the end is written", async () => (await table().spent(answer.id)).live === 0);
+    const [item] = await table().sessions(answer.id);
     const lines = await audited(String(item?.sk));
     const told = lines.flatMap((line) => {
       if (line["type"] === "query") return [String(line["text"])];
@@ -122,7 +91,7 @@ describe("inside a session", () => {
     expect(ours).toEqual(server);
     expect(lines.at(0)).toMatchObject({ event: "session.start", seq: 1 });
     expect(lines.at(-1)).toMatchObject({ event: "session.end", seq: lines.length });
-    const { head } = chainOf(await world.laptop.trail(), String(item?.sk));
+    const { head } = chainOf(await world().laptop.trail(), String(item?.sk));
     expect(item).toMatchObject({ seq: lines.length, head, sealed: { seq: lines.length, head } });
   });
 

@@ -3,45 +3,15 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import type { Client } from "@sallyport/client/client";
-import type { ConnectAnswer } from "@sallyport/core/api";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { dial, sslRequest, startup } from "../local/postgres-bytes.ts";
-import { type Door, dialGate, dialSecure, doorOf, enter, eventually, heard, type Session, within } from "./attack.ts";
+import { type Door, dialGate, dialSecure, enter, eventually, heard, type Session, within } from "./attack.ts";
 import { say } from "./clients/raw.ts";
-import { openOwnTable, roleOf, type Table } from "./owner.ts";
-import { openWorld, type World } from "./world.ts";
+import { roleOf } from "./owner.ts";
+import { besiege } from "./siege.ts";
 
-let world: World;
-let table: Table;
-let ana: Client;
-beforeAll(async () => {
-  world = await openWorld({ settings: { log_statement: "all", log_line_prefix: "%p " } });
-  table = openOwnTable(world.laptop);
-  ana = await world.person("ana", ["dev"]);
-});
-afterAll(async () => {
-  table?.close();
-  await world?.close();
-});
-
-const proxy = () => {
-  const [first] = world.proxies;
-  if (!first) throw new Error("a world has a proxy");
-  return first;
-};
-/** Past the balancer, whose own endings are not the proxy's. */
-const plain = () => ({ host: "localhost", port: proxy().ports.postgres });
-const gatePort = () => ({ host: "localhost", port: proxy().ports.gate });
-const issue = async (client: Client = ana): Promise<{ answer: ConnectAnswer; door: Door }> => {
-  const answer = await world.bearer(client);
-  return { answer, door: doorOf(world.laptop, answer, proxy().ports.postgres) };
-};
+const { world, table, proxy, plain, gatePort, issue, backends } = besiege();
 const endSleepers = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'";
-const _dialled = (): number => world.fronts.orders.counters().connections;
-const backends = async (): Promise<number> => {
-  const rows = await world.servers[0]?.sql("postgres", "select pid from pg_stat_activity where usename = 'reader'");
-  return rows?.length ?? 0;
-};
 
 it("S-22 who dawdles at any stage is dropped in its time, and everybody else is served meanwhile", async () => {
   const { answer, door } = await issue();
@@ -57,8 +27,8 @@ it("S-22 who dawdles at any stage is dropped in its time, and everybody else is 
     [10_000, async () => drip(await dialSecure(door))],
     [5_000, () => dial(gatePort())],
     [5_000, () => cut(gatePort(), Buffer.from("160301020001", "hex"))],
-    [5_000, () => dialGate(world.laptop, door.ca, gatePort().port)],
-    [5_000, async () => write(await dialGate(world.laptop, door.ca, gatePort().port), Buffer.from([0, 200, 123]))],
+    [5_000, () => dialGate(world().laptop, door.ca, gatePort().port)],
+    [5_000, async () => write(await dialGate(world().laptop, door.ca, gatePort().port), Buffer.from([0, 200, 123]))],
   ];
   const cut = async (where: { host: string; port: number }, bytes: Buffer) => write(await dial(where), bytes);
   const write = (socket: Socket, bytes: Buffer): Socket => {
@@ -94,7 +64,7 @@ it("S-22 who dawdles at any stage is dropped in its time, and everybody else is 
   }
   await dropped;
   watcher.close();
-  expect((await table.spent(answer.id)).logins).toBe(10);
+  expect((await table().spent(answer.id)).logins).toBe(10);
 });
 
 describe("S-37 a client that is reset", () => {
@@ -208,13 +178,13 @@ describe("S-37 a client that is reset", () => {
     wire.tear();
     socket.on("error", () => {}).destroy();
     await eventually("counts", async () => {
-      const { live } = await table.spent(answer.id);
-      const sessions = await table.sessions(answer.id);
-      const limit = await table.store.get({ pk: "limit#eve", sk: "orders-rds-eu-west-1-111122223333" });
+      const { live } = await table().spent(answer.id);
+      const sessions = await table().sessions(answer.id);
+      const limit = await table().store.get({ pk: "limit#eve", sk: "orders-rds-eu-west-1-111122223333" });
       return live === 0 && Number(limit?.["live"] ?? 0) === 0 && sessions.every((item) => item["state"] === "ended");
     });
     // PostgreSQL itself finishes what it was asked, whoever has left; nothing else stays
-    await world.servers[0]?.sql("postgres", endSleepers);
+    await world().servers[0]?.sql("postgres", endSleepers);
     await eventually("no backend", async () => (await backends()) === 0);
     // the only place there is can be taken again
     const again = await enter((await issue(eve)).door);
@@ -226,8 +196,8 @@ describe("S-37 a client that is reset", () => {
   let one: Promise<Client> | undefined;
   const counted = (): Promise<Client> => {
     one ??= (async () => {
-      await world.put(roleOf("single", { max_connections: 1 }));
-      return world.person("eve", ["single"]);
+      await world().put(roleOf("single", { max_connections: 1 }));
+      return world().person("eve", ["single"]);
     })();
     return one;
   };

@@ -1,10 +1,11 @@
 // Both directions of a relay, whatever the pieces: the same bytes pass, the same is told, and each line before its bytes.
-import { type Duplex, duplexPair } from "node:stream";
+import { duplexPair } from "node:stream";
 import { mongodb } from "@sallyport/wire/mongodb/mongodb";
 import { type Document, Long } from "bson";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { link, session } from "../door.ts";
+import { cuts, flips, hear, say } from "../pieces.ts";
 import { ask, bits, body, checked, msg, reply, sequence } from "./bytes.ts";
 import { serverOn, turn } from "./stand.ts";
 
@@ -60,35 +61,6 @@ const round: fc.Arbitrary<Round> = fc
       told: both,
     };
   });
-
-const say = async (to: Duplex, bytes: Buffer, cuts: readonly number[]): Promise<void> => {
-  let at = 0;
-  for (let piece = 0; at < bytes.length; piece++) {
-    const end = Math.min(bytes.length, at + (cuts[piece % cuts.length] ?? 1));
-    if (!to.write(bytes.subarray(at, end))) await turn();
-    at = end;
-  }
-};
-/** Gathers what comes, now and then not listening. */
-const hear = (from: Duplex, pauses: readonly boolean[]) => {
-  const state = { bytes: 0, chunks: [] as Buffer[] };
-  let heard = 0;
-  from.on("data", (chunk: Buffer) => {
-    state.bytes += chunk.length;
-    state.chunks.push(chunk);
-    if (!pauses[heard++ % pauses.length]) return;
-    from.pause();
-    setImmediate(() => setImmediate(() => from.resume()));
-  });
-  return state;
-};
-const cuts = fc
-  .array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(1_000, 16_384, 65_536, 70_000)), {
-    minLength: 1,
-    maxLength: 12,
-  })
-  .filter((sizes) => Math.max(...sizes) > 900);
-const flips = fc.array(fc.boolean(), { minLength: 1, maxLength: 8 });
 
 test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, the backpressure and the audit's pace", async () => {
   await fc.assert(

@@ -1,11 +1,12 @@
 // Both directions of a relay against the simplest reading of the protocol: a command, then its answer. However the bytes are cut,
 // however slow either side and the audit are, the same bytes pass, the same lines are told, and each line before its bytes.
-import { type Duplex, duplexPair } from "node:stream";
+import { duplexPair } from "node:stream";
 import type { Statement } from "@sallyport/core/audit";
 import { mysql } from "@sallyport/wire/mysql/mysql";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { session } from "../door.ts";
+import { cuts, flips, hear, say } from "../pieces.ts";
 import { bits, column, counted, eof, err, lenenc, ok, packet, packets, u16, u32, usual } from "./bytes.ts";
 import { turn } from "./stand.ts";
 
@@ -68,37 +69,6 @@ const prepared: Round = {
   told: ["prepare", "prepared"],
 };
 
-/** Writes `bytes` in pieces. */
-const say = async (to: Duplex, bytes: Buffer, cuts: readonly number[]): Promise<void> => {
-  let at = 0;
-  for (let next = 0; at < bytes.length; next++) {
-    const end = Math.min(bytes.length, at + (cuts[next % cuts.length] ?? 1));
-    if (!to.write(bytes.subarray(at, end))) await turn();
-    at = end;
-  }
-};
-/** Gathers what comes, now and then not listening. */
-const hear = (from: Duplex, pauses: readonly boolean[]) => {
-  const state = { bytes: 0, chunks: [] as Buffer[] };
-  let heard = 0;
-  from.on("data", (chunk: Buffer) => {
-    state.bytes += chunk.length;
-    state.chunks.push(chunk);
-    if (!pauses[heard++ % pauses.length]) return;
-    from.pause();
-    setImmediate(() => setImmediate(() => from.resume()));
-  });
-  return state;
-};
-
-const cuts = fc
-  .array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(1_000, 16_384, 65_536, 70_000)), {
-    minLength: 1,
-    maxLength: 12,
-  })
-  .filter((sizes) => Math.max(...sizes) > 900);
-const flags = fc.array(fc.boolean(), { minLength: 1, maxLength: 8 });
-
 test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, the backpressure and the audit's pace", async () => {
   const shape = fc.boolean().chain((noEof) => fc.tuple(fc.constant(noEof), fc.array(round(noEof), { maxLength: 8 })));
   await fc.assert(
@@ -106,8 +76,8 @@ test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, t
       shape,
       cuts,
       cuts,
-      flags,
-      flags,
+      flips,
+      flips,
       async ([noEof, rounds], askCuts, answerCuts, pauses, durables) => {
         const [near, client] = duplexPair();
         const [far, server] = duplexPair();

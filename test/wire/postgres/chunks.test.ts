@@ -1,12 +1,13 @@
 // Both directions of a relay against the simplest reading of the protocol: messages one after the other. However the bytes are
 // cut, however slow either side and the audit are, the same bytes pass, the same lines are told, and each line before its bytes.
 import { once } from "node:events";
-import { type Duplex, duplexPair } from "node:stream";
+import { duplexPair } from "node:stream";
 import type { Statement } from "@sallyport/core/audit";
 import { postgres } from "@sallyport/wire/postgres/postgres";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { int32, message, session } from "../door.ts";
+import { cuts, flips, hear, say } from "../pieces.ts";
 import { turn } from "./stand.ts";
 
 const text = (size: number): string => "select 1 -- ".padEnd(size, "x");
@@ -50,44 +51,15 @@ const expectedOf = (messages: readonly Buffer[], names: Readonly<Record<string, 
   });
 };
 
-/** Writes `bytes` in pieces, and ends. */
-const say = async (to: Duplex, bytes: Buffer, cuts: readonly number[]): Promise<void> => {
-  let at = 0;
-  for (let next = 0; at < bytes.length; next++) {
-    const end = Math.min(bytes.length, at + (cuts[next % cuts.length] ?? 1));
-    if (!to.write(bytes.subarray(at, end))) await turn();
-    at = end;
-  }
-};
-/** Gathers what comes, now and then not listening. */
-const hear = (from: Duplex, pauses: readonly boolean[]) => {
-  const state = { bytes: 0, chunks: [] as Buffer[] };
-  let heard = 0;
-  from.on("data", (chunk: Buffer) => {
-    state.bytes += chunk.length;
-    state.chunks.push(chunk);
-    if (!pauses[heard++ % pauses.length]) return;
-    from.pause();
-    setImmediate(() => setImmediate(() => from.resume()));
-  });
-  return state;
-};
-
-const cuts = fc.array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(1_000, 16_384, 65_536, 70_000)), {
-  minLength: 1,
-  maxLength: 12,
-});
-const flags = fc.array(fc.boolean(), { minLength: 1, maxLength: 8 });
-
 test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, the backpressure and the audit's pace", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(asked, { maxLength: 12 }),
       fc.array(answered, { maxLength: 12 }),
-      cuts.filter((sizes) => Math.max(...sizes) > 900),
-      cuts.filter((sizes) => Math.max(...sizes) > 900),
-      flags,
-      flags,
+      cuts,
+      cuts,
+      flips,
+      flips,
       async (asks, answers, askCuts, answerCuts, pauses, durables) => {
         const [near, client] = duplexPair();
         const [far, server] = duplexPair();
