@@ -26,8 +26,8 @@ export interface Lifetime {
 export interface Authority {
   /** The root certificate, PEM. */
   readonly ca: string;
-  /** A server certificate for these DNS names and IP addresses. */
-  issue(names: readonly string[], lifetime?: Lifetime): Promise<Certificate>;
+  /** A server certificate for these DNS names and IP addresses; as a `peer`, a client's too. */
+  issue(names: readonly string[], lifetime?: Lifetime, as?: "server" | "peer"): Promise<Certificate>;
 }
 
 /** `sha256/<base64>` of the public key in a certificate (PEM). */
@@ -67,7 +67,7 @@ export const createAuthority = async (options: {
   const ca = root.toString("pem");
   return {
     ca,
-    issue: async (names, lifetime = days(now, 30)) => {
+    issue: async (names, lifetime = days(now, 30), as = "server") => {
       const leaf = await keyPair();
       const cert = await x509.X509CertificateGenerator.create(
         {
@@ -82,7 +82,10 @@ export const createAuthority = async (options: {
           extensions: [
             new x509.BasicConstraintsExtension(false, undefined, true),
             new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-            new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+            new x509.ExtendedKeyUsageExtension([
+              x509.ExtendedKeyUsage.serverAuth,
+              ...(as === "peer" ? [x509.ExtendedKeyUsage.clientAuth] : []),
+            ]),
             new x509.SubjectAlternativeNameExtension(
               names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value })),
             ),

@@ -14,7 +14,8 @@ import { type Secret, secret } from "@sallyport/core/secret";
 import type { Certificate } from "../certificate.ts";
 import type { FrontOptions } from "../front.ts";
 import { launcher } from "../launcher.ts";
-import { type Account, type Binaries, findBinaries } from "./binaries.ts";
+import type { Runner } from "../program.ts";
+import { type Binaries, findBinaries } from "./binaries.ts";
 import { type Front, startFront } from "./front.ts";
 import { freePort } from "./port.ts";
 import { createSigner } from "./signer.ts";
@@ -67,7 +68,7 @@ export interface MariaDb {
 export const quoteName = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
 export const quoteText = (text: string): string => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 
-const launch = (account: Account, program: string, flags: readonly string[]): ChildProcess => {
+const launch = (account: Runner, program: string, flags: readonly string[]): ChildProcess => {
   const [command = "", ...rest] = [...launcher("KILL"), program, "--no-defaults", ...flags];
   const env = { PATH: process.env["PATH"], LC_ALL: "C", TZ: "UTC" };
   return spawn(command, rest, { ...account, env, cwd: "/", stdio: ["ignore", "pipe", "pipe"] });
@@ -115,7 +116,7 @@ const create = async (binaries: Binaries, data: string): Promise<void> => {
 };
 
 /** Files that the server reads, in a folder of its own. */
-const write = async (folder: string, account: Account, files: Readonly<Record<string, string>>): Promise<void> => {
+const write = async (folder: string, account: Runner, files: Readonly<Record<string, string>>): Promise<void> => {
   for (const [name, text] of Object.entries(files)) {
     const path = join(folder, name);
     await writeFile(path, text, { mode: 0o600 });
