@@ -32,6 +32,7 @@ it.each<[Principal, readonly string[]]>([
   ["discover", ["GetItem access#*", "UpdateItem database#*", "GetItem config#*", "Query run#*"]],
   ["certify", ["GetItem access#*", "PutItem access#*", "DeleteItem trust#*", "UpdateItem epoch#*", "GetItem token#*"]],
   ["enable", ["Query database#*", "PutItem database#*", "UpdateItem epoch#*", "PutItem config#*", "GetItem access#*"]],
+  ["rotate", ["UpdateItem epoch#*", "PutItem database#*", "GetItem token#*", "DeleteItem managed#*", "Query run#*"]],
   ["sweep", ["Query token#*", "GetItem token#*", "GetItem spend#*", "Query limit#*", "DeleteItem session#*"]],
   ["proxy", ["UpdateItem proxy#*", "Query managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
 ])("S-44 %s is not given what it does not use", (principal, unused) => {
@@ -60,7 +61,7 @@ it("S-44 the root's key is certify's alone, for digests alone; a proxy reads sec
     { StringEquals: { "kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST" } },
   ]);
   expect(statementsFor("certify", deployment, []).flatMap(({ actions }) => actions)).not.toContain("kms:Sign");
-  for (const principal of principals.filter((one) => one !== "certify"))
+  for (const principal of principals.filter((one) => one !== "certify" && one !== "rotate"))
     for (const { actions, conditions } of about(principal, /^secretsmanager:/)) {
       expect(actions).toEqual(["secretsmanager:GetSecretValue"]);
       expect(conditions).toEqual({ StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } });
@@ -104,7 +105,28 @@ it("S-44 probe may do nothing at AWS, and who starts another function is granted
   expect(invoked("api", deployed)).toEqual([deployed.discoverArn, deployed.probeArn]);
   const enableArn = "arn:aws:lambda:eu-west-1:111122223333:function:enable";
   expect(invoked("discover", { ...deployed, enableArn })).toEqual([enableArn]);
-  for (const principal of principals.filter((one) => one !== "api")) expect(invoked(principal, deployed)).toEqual([]);
+  expect(invoked("rotate", deployed)).toEqual([deployed.probeArn]);
+  for (const principal of principals.filter((one) => one !== "api" && one !== "rotate"))
+    expect(invoked(principal, deployed)).toEqual([]);
+});
+
+it("S-44 the secrets of managed users are rotate's to change, and it may touch no other; the records of rotations it alone writes", () => {
+  const managedKeyArn = "arn:aws:kms:eu-west-1:111122223333:key/managed";
+  const about = (principal: Principal, service: RegExp) =>
+    statementsFor(principal, { ...deployment, managedKeyArn }, ["rds", "aurora"]).filter(({ actions }) =>
+      actions.some((action) => service.test(action)),
+    );
+  expect(about("rotate", /^secretsmanager:/).flatMap(({ resources }) => resources)).toEqual([
+    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/elasticache/*",
+    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/memorydb/*",
+  ]);
+  expect(about("rotate", /^kms:/)).toEqual([
+    { actions: ["kms:GenerateDataKey", "kms:Decrypt"], resources: [managedKeyArn] },
+  ]);
+  for (const principal of principals) {
+    const writes = [...tablePowers(principal)].filter((power) => /^(Put|Update|Delete)Item managed#/.test(power));
+    expect(writes).toEqual(principal === "rotate" ? ["PutItem managed#*"] : []);
+  }
 });
 
 it("S-44 proxies alone may ask not to be stopped, on their own cluster's tasks, and do nothing else at ECS", () => {

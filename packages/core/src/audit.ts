@@ -32,6 +32,11 @@ export const eventNames = [
   "session.lost",
   "session.cancel",
   "trust.change",
+  "rotation.begin",
+  "rotation.success",
+  "rotation.failure",
+  "rotation.repair",
+  "rotation.end",
 ] as const;
 export type EventName = (typeof eventNames)[number];
 

@@ -50,6 +50,8 @@ export const keys = {
   limit: (user: string, database: string): Key => ({ pk: `limit#${user}`, sk: database }),
   session: (proxy: string, id: string): Key => ({ pk: `session#${proxy}`, sk: id }),
   proxy: (id: string): Key => ({ pk: "proxy#", sk: id }),
+  /** The places that hold managed users; a user's own key is managed.ts's. */
+  managedPlace: (place: string): Key => ({ pk: "managed#", sk: place }),
   run: (job: string, id: string): Key => ({ pk: `run#${job}`, sk: id }),
   /** The roots and pins that clients are given. */
   trust: (): Key => ({ pk: "trust#", sk: "trust" }),

@@ -3,6 +3,8 @@
 import type { Credential } from "./credential.ts";
 import type { Assumed, Database, Endpoint, KindName, Workgroup } from "./database.ts";
 import type { Labels } from "./label.ts";
+import type { ManagedRef, ManagedService } from "./managed.ts";
+import type { Secret } from "./secret.ts";
 
 /** Where a listing looks: one region, as ourselves or through an assumed role. Everything there is listed, whatever its tags. */
 export interface Listing {
@@ -46,6 +48,28 @@ export interface Found {
   readonly incomplete?: true;
 }
 
+/** A database user that is tagged to be managed and logs in by password, as AWS tells of it. */
+export interface ManagedSighting {
+  readonly service: ManagedService;
+  readonly arn: string;
+  readonly partition: string;
+  readonly account: string;
+  readonly region: string;
+  readonly id: string;
+  /** The name it logs in by. */
+  readonly user: string;
+  /** The caches and clusters that let it in, and the endpoints by which AWS says their nodes are reached; a cluster names the rest itself. */
+  readonly caches: readonly { readonly arn: string; readonly endpoints: readonly Endpoint[] }[];
+}
+/** One page of them, as `Found` is of databases. */
+export interface FoundUsers {
+  readonly users: readonly ManagedSighting[];
+  readonly warnings: readonly string[];
+  readonly incomplete?: true;
+}
+/** `active`: it can be changed, and every node is told. `iam`: it no longer logs in by password. `gone`: there is none. */
+export type UserState = "active" | "modifying" | "iam" | "gone";
+
 /** Who a credential is for: the session name in another account's CloudTrail. */
 export interface Person {
   readonly user: string;
@@ -61,5 +85,15 @@ export interface Kind {
   forget?(): void;
   /** Switches IAM authentication on where a sighting said `iamOff`. @throws Failure `denied` with the policy to add, `unavailable` */
   enable?(listing: Listing, sighting: Sighting): Promise<void>;
+  /** The users to be managed, to the end, as `discover` lists databases. @throws Failure */
+  managedUsers?(listing: Listing): AsyncIterable<FoundUsers>;
+  /** How a managed user stands now. @throws Failure */
+  userState?(user: ManagedRef): Promise<UserState>;
+  /**
+   * Gives the user these passwords, one or two, and no other: the whole list is replaced. It is accepted when this resolves, and done
+   * when the user is `active` again. @throws Failure `conflict` while it can't be changed, `not_found`, `denied` with the policy to add,
+   * `too_many` when throttled, `unavailable`
+   */
+  apply?(user: ManagedRef, passwords: readonly Secret[]): Promise<void>;
 }
 export type Kinds = Readonly<Record<KindName, Kind>>;

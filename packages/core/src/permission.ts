@@ -2,6 +2,7 @@
 // the laptop account enforces them, and people print them: a permission that is missing fails a test, not a deployment.
 import type { KindName } from "./database.ts";
 import type { Family } from "./family.ts";
+import { managedServices } from "./managed.ts";
 
 /** An IAM policy statement; effect is always Allow. */
 export interface Statement {
@@ -10,7 +11,17 @@ export interface Statement {
   readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
-export const principals = ["api", "bootstrap", "certify", "discover", "enable", "probe", "sweep", "proxy"] as const;
+export const principals = [
+  "api",
+  "bootstrap",
+  "certify",
+  "discover",
+  "enable",
+  "probe",
+  "rotate",
+  "sweep",
+  "proxy",
+] as const;
 export type Principal = (typeof principals)[number];
 
 /** What the ARNs are made of. */
@@ -33,6 +44,8 @@ export interface Deployment {
   readonly scope?: readonly string[];
   /** The key of the root certificate, which nobody but certify may sign with. */
   readonly rootKeyArn?: string;
+  /** The key that managed users' secrets are encrypted with, where it is not Secrets Manager's own. */
+  readonly managedKeyArn?: string;
   /** Where the audit goes, and the key that signs how far it goes. */
   readonly auditBucketArn?: string;
   readonly auditKeyArn?: string;
@@ -140,6 +153,29 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
   ],
   // it is handed what it needs
   probe: () => [],
+  rotate: (d) => [
+    items(d, ["Query"], "config", "database"),
+    items(d, ["GetItem", "Query", "PutItem"], "managed"),
+    items(d, ["PutItem"], "run", "event"),
+    {
+      actions: [
+        "CreateSecret",
+        "TagResource",
+        "DescribeSecret",
+        "RestoreSecret",
+        "GetSecretValue",
+        "PutSecretValue",
+        "UpdateSecretVersionStage",
+        "DeleteSecret",
+      ].map((action) => `secretsmanager:${action}`),
+      resources: managedServices.map((service) => secretOf(d, `${service}/*`)),
+    },
+    ...(d.managedKeyArn === undefined
+      ? []
+      : [{ actions: ["kms:GenerateDataKey", "kms:Decrypt"], resources: [d.managedKeyArn] }]),
+    ...assume(d),
+    ...invoke(d.probeArn),
+  ],
   sweep: (d) => [
     items(d, ["Query"], "proxy", "session"),
     items(d, ["UpdateItem"], "session", "spend", "limit", "proxy"),
