@@ -7,7 +7,8 @@
 //    holds as many commands as came in one read, and only arguments from `longFrom` on come in several chunks for long;
 //  - nothing that is refused, no CLIENT REPLY (the relay swallows answers itself) and no QUIT: the relay says OK and ends its side;
 //  - HELLO without AUTH; AUTH always with a user: the relay's own login again, or a client's that was allowed;
-//  - no RESET: the relay answers it by leaving this lane for a fresh one; no SUBSCRIBE, HELLO or AUTH between MULTI and EXEC.
+//  - RESET comes when nothing is outstanding, and the relay's own AUTH at once behind it: RESP2 from there, nothing subscribed;
+//  - no SUBSCRIBE, HELLO, AUTH or CLIENT REPLY between MULTI and EXEC; never a command of no arguments at all.
 // What is read from a lane is one answer for each command, in order, and pushes (in RESP2 a subscriber's messages) between two.
 // Backpressure is a stream's: `write` that says false, `push` that says false. Both sides end with `end`; what breaks a rule
 // destroys it with a Failure, which the relay words.
