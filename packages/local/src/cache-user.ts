@@ -32,7 +32,7 @@ export interface CacheUser {
 export type UserChange = Partial<Pick<CacheUser, "type" | "passwords" | "accessString" | "engine">>;
 
 /** `modifying` until every server that follows has it, and never shorter than the account takes for a change. */
-export type UserStatus = "active" | "modifying";
+export type UserStatus = "active" | "modifying" | "deleting";
 
 export interface UserSpec extends Partial<Omit<CacheUser, "arn" | "id">> {
   readonly id: string;

@@ -27,7 +27,7 @@ export interface CacheUsers {
   addUser(place: CachePlace, spec: UserSpec): CacheUser;
   /** Changes a user, who is `modifying` from now on. Whether that is allowed is the API's to judge. */
   changeUser(place: CachePlace, id: string, change: UserChange): CacheUser;
-  /** Removes a user, from its groups and from the servers too. */
+  /** Removes a user, from its groups and from the servers too. It is seen `deleting` for as long as a change takes. */
   removeUser(place: CachePlace, id: string): void;
   user(place: CachePlace, id: string): CacheUser | undefined;
   users(place: CachePlace): readonly CacheUser[];
@@ -64,6 +64,8 @@ interface Held {
   /** The store's revision at its last change, and when the account is done with it. */
   revision: number;
   doneAt: number;
+  /** When it will be gone; set while it is deleted. */
+  goneAt?: number;
 }
 
 interface Follower {
@@ -93,6 +95,8 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
   const heldOf = (place: CachePlace, id: string): Held | undefined => {
     const key = userKey(place, id);
     if (id === "default" && !held.has(key)) held.set(key, { user: defaultUser(place), revision: 0, doneAt: 0 });
+    const { goneAt } = held.get(key) ?? {};
+    if (goneAt !== undefined && goneAt <= now()) held.delete(key);
     return held.get(key);
   };
   const known = (place: CachePlace, id: string): Held => {
@@ -137,7 +141,8 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
   };
 
   const status = (place: CachePlace, id: string): UserStatus => {
-    const { revision: wanted, doneAt } = known(place, id);
+    const { revision: wanted, doneAt, goneAt } = known(place, id);
+    if (goneAt !== undefined) return "deleting";
     const waiting = [...followers].some(
       (one) =>
         one.applied < wanted &&
@@ -157,7 +162,7 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
     addUser(place, { tags = {}, ...spec }) {
       const id = spec.id.toLowerCase();
       const user = { ...defaultUser(place), name: id, ...spec, id, arn: userKey(place, id) };
-      if (held.has(user.arn)) throw new Error(`user ${id} exists already`);
+      if (heldOf(place, id)) throw new Error(`user ${id} exists already`);
       // in no group yet: no server has to hear of it
       held.set(user.arn, { user, revision: 0, doneAt: 0 });
       tagged.set(user.arn, tags);
@@ -171,9 +176,9 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
       return one.user;
     },
     removeUser(place, id) {
-      const { user } = known(place, id);
-      held.delete(user.arn);
-      tagged.delete(user.arn);
+      const one = known(place, id);
+      const { user } = one;
+      one.goneAt = now() + leastMs;
       for (const [key, group] of groups)
         if (same(group.place, place))
           groups.set(key, { ...group, userIds: group.userIds.filter((member) => member !== user.id) });
@@ -183,7 +188,8 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
     users(place) {
       heldOf(place, "default");
       const prefix = cacheArn(place, "user", "");
-      return [...held].filter(([arn]) => arn.startsWith(prefix)).map(([, { user }]) => user);
+      const here = [...held.values()].filter(({ user }) => user.arn.startsWith(prefix));
+      return here.flatMap(({ user }) => heldOf(place, user.id)?.user ?? []);
     },
 
     setGroup(place, id, userIds) {

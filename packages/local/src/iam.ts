@@ -61,6 +61,7 @@ const knownKeys = new RegExp(
     "dynamodb:(leadingkeys|select|returnvalues)",
     "s3:(if-none-match|objectcreationoperation|prefix)",
     "secretsmanager:(name|secretid|versionid|versionstage|resourcetag/.+)",
+    "(elasticache|memorydb):userauthenticationmode",
     "kms:(keyspec|keyusage|messagetype|requestalias|resourcealiases|signingalgorithm)",
   ].join("|")})$`,
   "i",

@@ -7,6 +7,7 @@ import type { ProtocolName } from "@sallyport/core/database";
 import { defaultNetwork, type Networks } from "@sallyport/core/network";
 import { type Account, type Credentials, openAccount } from "./account.ts";
 import { openBalancer } from "./balancer.ts";
+import type { CacheUsers } from "./cache-users.ts";
 import { type Authority, createAuthority } from "./certificate.ts";
 import { type Databases, openDatabases } from "./databases.ts";
 import {
@@ -28,6 +29,8 @@ import { type FunctionRuntime, openFunctions } from "./functions.ts";
 import { openGateway } from "./gateway.ts";
 import { preload, writeHosts } from "./hosts.ts";
 import { openSchedule, type Schedule } from "./schedule.ts";
+import type { Elasticache } from "./services/elasticache.ts";
+import type { Memorydb } from "./services/memorydb.ts";
 import type { Rds } from "./services/rds.ts";
 import type { RedshiftServerless } from "./services/redshift-serverless.ts";
 import type { S3 } from "./services/s3.ts";
@@ -44,6 +47,10 @@ export interface Laptop {
   readonly aws: Endpoint;
   readonly rds: Rds;
   readonly redshift: RedshiftServerless;
+  readonly elasticache: Elasticache;
+  readonly memorydb: Memorydb;
+  /** The users of both, and what their servers follow. */
+  readonly cacheUsers: CacheUsers;
   /** Who assumed which role. */
   readonly sts: Sts;
   readonly databases: Databases;
@@ -293,6 +300,9 @@ const assemble = async (
     aws,
     rds: services.rds,
     redshift: services.redshift,
+    elasticache: services.elasticache,
+    memorydb: services.memorydb,
+    cacheUsers: services.cacheUsers,
     sts: services.sts,
     databases,
     authority,

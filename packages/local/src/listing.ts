@@ -41,16 +41,27 @@ export function page<Item>(
   if (!(Number.isInteger(MaxRecords) && MaxRecords >= 20 && MaxRecords <= 100)) {
     throw invalid(`Invalid value ${MaxRecords} for MaxRecords. Must be between 20 and 100`);
   }
-  const after = Marker ? parseMarker(Marker) : undefined;
+  const { items: taken, next } = pageAfter(items, key, MaxRecords, Marker);
+  return { items: taken, ...(next !== undefined && { Marker: next }) };
+}
+
+/** As `page`, for APIs that have other limits and other names for them. */
+export function pageAfter<Item>(
+  items: readonly Item[],
+  key: (item: Item) => string,
+  limit: number,
+  marker: string | undefined,
+): { items: Item[]; next: string | undefined } {
+  const after = marker ? parseMarker(marker) : undefined;
   const ordered = items
     .map((item) => ({ item, at: key(item) }))
     .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
     .filter(({ at }) => after === undefined || at > after);
-  const taken = ordered.slice(0, MaxRecords);
+  const taken = ordered.slice(0, limit);
   const last = taken.at(-1);
   return {
     items: taken.map(({ item }) => item),
-    ...(ordered.length > taken.length && last && { Marker: markerOf(last.at) }),
+    next: ordered.length > taken.length && last ? markerOf(last.at) : undefined,
   };
 }
 

@@ -1,8 +1,11 @@
 // The services of the laptop account, opened together: a new service is one file in services/ and one line here.
 import type { Account } from "./account.ts";
+import { openCacheUsers } from "./cache-users.ts";
 import { openDynamodb } from "./services/dynamodb.ts";
+import { openElasticache } from "./services/elasticache.ts";
 import { openKms } from "./services/kms.ts";
 import { type Functions, openLambda } from "./services/lambda.ts";
+import { openMemorydb } from "./services/memorydb.ts";
 import { openRds } from "./services/rds.ts";
 import { openRedshiftServerless } from "./services/redshift-serverless.ts";
 import { openS3 } from "./services/s3.ts";
@@ -21,16 +24,25 @@ export async function openServices(options: {
   const rds = openRds(now);
   const sts = openSts(accounts);
   const redshift = openRedshiftServerless(now);
+  const cacheUsers = openCacheUsers({ now });
+  const elasticache = openElasticache(cacheUsers, now);
+  const memorydb = openMemorydb(cacheUsers, now);
   const lambda = openLambda(functions);
   const s3 = openS3();
   const dynamodb = await openDynamodb({ accountId, region, ...(tableFile !== undefined && { file: tableFile }) });
   return {
     rds,
     redshift,
+    cacheUsers,
+    elasticache,
+    memorydb,
     sts,
     lambda,
     s3,
-    apis: [rds.api, redshift.api, sts, openSecretsManager(), openKms(), lambda.api, dynamodb.api, s3.api],
+    apis: [
+      ...[rds.api, redshift.api, elasticache.api, memorydb.api, sts, openSecretsManager(), openKms()],
+      ...[lambda.api, dynamodb.api, s3.api],
+    ],
     async close() {
       await lambda.settled();
       await dynamodb.close();
