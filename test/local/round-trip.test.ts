@@ -1,6 +1,8 @@
 // Every operation of the SDK modules, there and back, with random values of its own schemas: SDK request → our decoder,
 // our encoder → SDK response. The schema classes are not a promise of the SDK's; this is the gate an upgrade must pass.
+import * as elasticache from "@aws-sdk/client-elasticache";
 import * as lambda from "@aws-sdk/client-lambda";
+import * as memorydb from "@aws-sdk/client-memorydb";
 import * as rds from "@aws-sdk/client-rds";
 import * as redshift from "@aws-sdk/client-redshift-serverless";
 import * as s3 from "@aws-sdk/client-s3";
@@ -46,6 +48,8 @@ const modules: Readonly<Record<string, Tested>> = {
   // These two are called without a signature.
   sts: { Client: sts.STSClient, module: sts, least: 8, skip: ["AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"] },
   "redshift-serverless": { Client: redshift.RedshiftServerlessClient, module: redshift, least: 60, skip: [] },
+  elasticache: { Client: elasticache.ElastiCacheClient, module: elasticache, least: 70, skip: [] },
+  memorydb: { Client: memorydb.MemoryDBClient, module: memorydb, least: 40, skip: [] },
   secretsmanager: { Client: sm.SecretsManagerClient, module: sm, least: 20, skip: [] },
   // Event streams are not ours; the deprecated asynchronous invocation streams its body.
   lambda: { Client: lambda.LambdaClient, module: lambda, least: 60, skip: ["InvokeWithResponseStream", "InvokeAsync"] },

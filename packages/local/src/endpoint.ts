@@ -84,8 +84,9 @@ export async function openEndpoint(options: {
       const call: Call = { identity, accountId: identity.accountId, region, at: now(), requestId: seen.requestId };
       const input = await api.codec.decode(name, request);
       seen.actions = authorise(signed, operation, input, call);
-      const { drop } = await strike(api, name, `${call.accountId}/${region}`);
+      const { drop, fail } = await strike(api, name, `${call.accountId}/${region}`);
       const output = await operation.run(input, call);
+      if (fail) throw fail;
       return { ...api.codec.encode(name, output, seen.requestId), drop };
     } catch (thrown) {
       const refusal = refusalOf(thrown);

@@ -9,11 +9,18 @@ export interface Where {
   readonly operation?: string;
 }
 
+export interface Rate {
+  readonly rate: number;
+  readonly burst: number;
+  /** One bucket for all operations together. */
+  readonly shared?: boolean;
+}
+
 export interface Faults {
-  /** At most `rate` calls a second after a burst of `burst`, per account, region and operation, like AWS's own buckets. */
-  throttle(where: Where & { rate: number; burst: number }): void;
-  /** The next `times` calls (default one) are refused, before any work. */
-  fail(where: Where & { code: string; message?: string; status?: number; times?: number }): void;
+  /** At most `rate` calls a second after a burst of `burst`, per account and region, like AWS's own buckets: one for each operation, or one for all. */
+  throttle(where: Where & Rate): void;
+  /** The next `times` calls (default one) are refused: before any work, or after it was done. */
+  fail(where: Where & { code: string; message?: string; status?: number; times?: number; after?: boolean }): void;
   /** The next `times` calls wait that long before any work. */
   delay(where: Where & { delayMs: number; times?: number }): void;
   /** The next call waits before any work until released; `arrived` settles when it is there. */
@@ -26,11 +33,13 @@ export interface Faults {
 export interface Struck {
   /** Cut the connection when the work is done. */
   readonly drop: boolean;
+  /** Answer with this when the work is done. */
+  readonly fail?: Refusal;
 }
 
 interface Planned extends Where {
   left: number;
-  readonly strike: { fail: Refusal } | { wait: () => Promise<void> } | { drop: true };
+  readonly strike: { fail: Refusal; after: boolean } | { wait: () => Promise<void> } | { drop: true };
 }
 
 interface Bucket {
@@ -40,7 +49,7 @@ interface Bucket {
 
 export function openFaults(now: () => number) {
   let planned: Planned[] = [];
-  let limits: (Where & { rate: number; burst: number; buckets: Map<string, Bucket> })[] = [];
+  let limits: (Where & Rate & { buckets: Map<string, Bucket> })[] = [];
   const held = new Set<() => void>();
 
   const at = (where: Where, api: Api, operation: string) =>
@@ -61,8 +70,8 @@ export function openFaults(now: () => number) {
         { ...limit, buckets: new Map() },
       ];
     },
-    fail: ({ code, message = `${code} on demand`, status, times, ...where }) => {
-      plan(where, { fail: new Refusal(code, message, status ?? 500) }, times);
+    fail: ({ code, message = `${code} on demand`, status, times, after = false, ...where }) => {
+      plan(where, { fail: new Refusal(code, message, status ?? 500), after }, times);
     },
     delay: ({ delayMs, times, ...where }) => {
       plan(where, { wait: () => new Promise((resolve) => setTimeout(resolve, delayMs).unref()) }, times);
@@ -91,7 +100,7 @@ export function openFaults(now: () => number) {
   /** Applies what is planned for this call: waits, throws, or says how it shall end. */
   async function strike(api: Api, operation: string, caller: string): Promise<Struck> {
     for (const limit of limits) {
-      if (at(limit, api, operation) && !take(limit, `${caller}/${operation}`)) {
+      if (at(limit, api, operation) && !take(limit, limit.shared ? caller : `${caller}/${operation}`)) {
         throw new Refusal(api.throttle.code, api.throttle.message, api.throttle.status);
       }
     }
@@ -99,12 +108,15 @@ export function openFaults(now: () => number) {
     if (!next) return { drop: false };
     next.left--;
     planned = planned.filter((candidate) => candidate.left > 0);
-    if ("fail" in next.strike) throw next.strike.fail;
+    if ("fail" in next.strike) {
+      if (!next.strike.after) throw next.strike.fail;
+      return { drop: false, fail: next.strike.fail };
+    }
     if ("wait" in next.strike) await next.strike.wait();
     return { drop: "drop" in next.strike };
   }
 
-  function take(limit: { rate: number; burst: number; buckets: Map<string, Bucket> }, key: string): boolean {
+  function take(limit: Rate & { readonly buckets: Map<string, Bucket> }, key: string): boolean {
     const bucket = limit.buckets.get(key) ?? { tokens: limit.burst, at: now() };
     bucket.tokens = Math.min(limit.burst, bucket.tokens + ((now() - bucket.at) / 1000) * limit.rate);
     bucket.at = now();
