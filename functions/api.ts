@@ -8,6 +8,7 @@ import { doctorVerbs } from "./routes/doctor.ts";
 import { explainVerbs } from "./routes/explain.ts";
 import { loginVerbs } from "./routes/login.ts";
 import { resourceVerbs } from "./routes/resources.ts";
+import { rotateVerbs } from "./routes/rotate.ts";
 import { tokenVerbs } from "./routes/tokens.ts";
 import { trustVerbs } from "./routes/trust.ts";
 import { userVerbs } from "./routes/users.ts";
@@ -21,6 +22,7 @@ const verbs = {
   ...userVerbs,
   ...discoverVerbs,
   ...doctorVerbs,
+  ...rotateVerbs,
   ...resourceVerbs,
 };
 

@@ -9,7 +9,7 @@ import { Networks } from "@sallyport/core/network";
 import type { Clock, Digest, Random } from "@sallyport/core/ports";
 import type { PasswordDesk } from "@sallyport/identity/login";
 import * as z from "zod";
-import { type Discovery, openDiscovery, openEnabling, openProbing } from "./invoke.ts";
+import { type Discovery, openDiscovery, openEnabling, openProbing, openRotation } from "./invoke.ts";
 
 /** Everything the functions need of the world. */
 export interface World extends PasswordDesk {
@@ -19,6 +19,8 @@ export interface World extends PasswordDesk {
   /** The functions that switch IAM authentication on and look from inside the network, where the deployment has them. */
   readonly enabling: ReturnType<typeof openEnabling>;
   readonly probing: ReturnType<typeof openProbing>;
+  /** The function that rotates passwords, where the deployment has one. */
+  readonly rotation: ReturnType<typeof openRotation>;
   /** Where this deployment's API is. */
   readonly api: string;
 }
@@ -42,6 +44,7 @@ const Settings = z.object({
   SALLYPORT_DISCOVER_FUNCTION: z.string().default(""),
   SALLYPORT_ENABLE_FUNCTION: z.string().default(""),
   SALLYPORT_PROBE_FUNCTION: z.string().default(""),
+  SALLYPORT_ROTATE_FUNCTION: z.string().default(""),
   SALLYPORT_API_URL: z.string().default(""),
 });
 
@@ -60,6 +63,7 @@ export const compose = (environment: Environment): World => {
     discovery: openDiscovery(settings.SALLYPORT_DISCOVER_FUNCTION),
     enabling: openEnabling(settings.SALLYPORT_ENABLE_FUNCTION),
     probing: openProbing(settings.SALLYPORT_PROBE_FUNCTION),
+    rotation: openRotation(settings.SALLYPORT_ROTATE_FUNCTION),
     api: settings.SALLYPORT_API_URL,
   };
 };

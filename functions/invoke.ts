@@ -3,6 +3,7 @@ import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
 import { type Output, routes } from "@sallyport/core/api";
 import { Enabled } from "@sallyport/core/enable";
 import { Failure } from "@sallyport/core/failure";
+import { type RotateAsked, Rotated } from "@sallyport/core/managed";
 import { Probed, type Probing } from "@sallyport/core/probe";
 import * as z from "zod";
 
@@ -83,6 +84,18 @@ export const openEnabling = (name: string): (() => Promise<readonly Enabled[]>) 
   });
   return async () => (await invoke({})).enabled;
 };
+
+/** Rotates one managed user's password; undefined where the deployment has no function that does. */
+export const openRotation = (name: string): ((asked: RotateAsked) => Promise<Rotated>) | undefined =>
+  name === ""
+    ? undefined
+    : openInvoke({
+        name,
+        title: "rotation",
+        answer: Rotated,
+        patience,
+        late: "it goes on by itself: look again with sally get managed_user",
+      });
 
 /** Looks from inside the network whether a database is reached; undefined where the deployment has no function that can. */
 export const openProbing = (name: string): ((event: Probing) => Promise<Probed>) | undefined =>

@@ -113,6 +113,8 @@ export const readSettings = (production: boolean) => {
     connectTo: list("CONNECT_TO", /^[\w*-]+\/[\w*.@-]+$/),
     /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on. */
     enabling: list("ENABLE_IAM_ON", /^arn:[\w-]+:rds:[\w*-]+:[\d*]+:(db|cluster):[\w*-]+$/),
+    /** The KMS key that the passwords of managed users are kept under; Secrets Manager's own where none is named. */
+    rotationKey: text("ROTATION_KEY", /^arn:[\w-]+:kms:[\w-]+:\d{12}:key\/[\w-]+$/),
     alarmEmail: text("ALARM_EMAIL", /^[^\s@]+@[^\s@]+$/),
   };
 };

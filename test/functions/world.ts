@@ -168,6 +168,7 @@ export const openWorld = () => {
       },
     },
     enabling: undefined,
+    rotation: undefined,
     probing: async (event: Probing): Promise<Probed> => {
       probed.push(event);
       return { nodes: [{ address: "10.0.0.9", port: event.endpoint.port, result: "ok", tls: true }] };

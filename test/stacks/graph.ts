@@ -61,6 +61,7 @@ export const chosen: Case = {
     DEPLOY_ASSUMABLE_ROLES: "arn:aws:iam::444455556666:role/sallyport",
     DEPLOY_CONNECT_TO: "db-*/reader, cluster-*/writer",
     DEPLOY_ENABLE_IAM_ON: "arn:aws:rds:us-east-1:111122223333:db:orders-*",
+    DEPLOY_ROTATION_KEY: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     DEPLOY_ALARM_EMAIL: "oncall@example.com",
   },
 };

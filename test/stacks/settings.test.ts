@@ -27,6 +27,7 @@ it("needs nothing said: an open network, an issued certificate, a small service"
     assumable: [],
     connectTo: [],
     enabling: [],
+    rotationKey: undefined,
     alarmEmail: undefined,
   });
   expect(readSettings(true)).toMatchObject({ tasks: { least: 2, most: 10 }, auditDays: 365 });
@@ -72,6 +73,7 @@ describe("refuses", () => {
     ["ASSUMABLE_ROLES", { ASSUMABLE_ROLES: "*" }],
     ["CONNECT_TO", { CONNECT_TO: "*" }],
     ["ENABLE_IAM_ON", { ENABLE_IAM_ON: "arn:aws:iam::1:role/x" }],
+    ["ROTATION_KEY", { ROTATION_KEY: "alias/mine" }],
     ["ALARM_EMAIL", { ALARM_EMAIL: "nobody" }],
   ])("DEPLOY_%s: %j", (name, settings) => {
     choose(settings);

@@ -2,6 +2,7 @@
 import { Document, documents, type ResourceKind, resourceKinds } from "@sallyport/core/api";
 import { Failure } from "@sallyport/core/failure";
 import { describeIssues } from "@sallyport/core/issue";
+import { documentNameOf } from "@sallyport/core/managed-document";
 import { isScalar, LineCounter, type ParsedNode, parseAllDocuments, type Document as YamlDocument } from "yaml";
 
 const isKind = (kind: unknown): kind is ResourceKind => resourceKinds.some((known) => known === kind);
@@ -72,5 +73,6 @@ export const parseReference = (text: string): { readonly kind: ResourceKind; rea
     throw new Failure("invalid", `${JSON.stringify(word)} is no kind of resource`, {
       hint: `kinds are ${resourceKinds.join(", ")}`,
     });
-  return { kind, name: at < 0 ? undefined : text.slice(at + 1) };
+  const name = at < 0 ? undefined : text.slice(at + 1);
+  return { kind, name: kind === "managed_user" && name !== undefined ? documentNameOf(name) : name };
 };

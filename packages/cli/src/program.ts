@@ -21,6 +21,7 @@ import { login } from "./commands/login.ts";
 import { logout } from "./commands/logout.ts";
 import { proxyDb } from "./commands/proxy-db.ts";
 import { rm } from "./commands/rm.ts";
+import { rotate } from "./commands/rotate.ts";
 import { run } from "./commands/run.ts";
 import { status } from "./commands/status.ts";
 import { usersAdd } from "./commands/users-add.ts";
@@ -67,6 +68,7 @@ const groups: readonly (Register | Group)[] = [
   rm,
   lock,
   discover,
+  rotate,
   doctor,
   {
     name: "configure",

@@ -4,6 +4,7 @@ import * as z from "zod";
 import { Database, kindNames, protocolNames } from "./database.ts";
 import { DiscoveryConfigSpec } from "./discovery.ts";
 import { LockTarget } from "./lock.ts";
+import { managedServices, managedStates } from "./managed.ts";
 import { Name, Region, WireName } from "./name.ts";
 import { RoleVersion } from "./role.ts";
 import { Traits, User } from "./user.ts";
@@ -83,6 +84,30 @@ const Metadata = z.strictObject({
 const document = <K extends string, V extends z.ZodType, S extends z.ZodType>(kind: K, version: V, spec: S) =>
   z.strictObject({ kind: z.literal(kind), version, metadata: Metadata, spec });
 
+const Spent = z.object({ used: z.number(), most: z.number() });
+/** A database user whose password is rotated, as far as it has come; nothing here is a secret. */
+const ManagedUserSpec = z.object({
+  service: z.enum(managedServices),
+  account: z.string(),
+  region: z.string(),
+  /** What AWS calls it, and the name it logs in by. */
+  id: z.string(),
+  user: z.string(),
+  /** The databases that let it in. */
+  databases: z.array(z.string()),
+  state: z.enum(managedStates),
+  last_success: z.iso.datetime().optional(),
+  next_due: z.iso.datetime(),
+  /** Attempts that failed since the last success, and when the next one may be. */
+  failures: z.number(),
+  retry_at: z.iso.datetime().optional(),
+  last_error: z.object({ at: z.iso.datetime(), code: z.string(), message: z.string() }).optional(),
+  /** Versions of its secret that were made in the last 24 hours: by the clock, and by hand or to mend something. */
+  budget: z.object({ scheduled: Spent, spare: Spent }),
+  /** The name of its secret. */
+  secret: z.string(),
+});
+
 /** What `sally create -f` reads and `sally get` prints. */
 export const documents = {
   role: document("role", RoleVersion, z.record(z.string(), z.unknown())),
@@ -113,8 +138,10 @@ export const documents = {
     }),
   ),
   discovery_config: document("discovery_config", z.literal("v1").default("v1"), DiscoveryConfigSpec),
+  // what AWS's tags and rotation make of it: shown, and never put
+  managed_user: document("managed_user", z.literal("v1").default("v1"), ManagedUserSpec),
 } as const;
-export const resourceKinds = ["role", "user", "lock", "db", "discovery_config"] as const;
+export const resourceKinds = ["role", "user", "lock", "db", "discovery_config", "managed_user"] as const;
 export type ResourceKind = (typeof resourceKinds)[number];
 export const Document = z.discriminatedUnion("kind", [
   documents.role,
@@ -122,8 +149,10 @@ export const Document = z.discriminatedUnion("kind", [
   documents.lock,
   documents.db,
   documents.discovery_config,
+  documents.managed_user,
 ]);
 export type Document = z.infer<typeof Document>;
+export type ManagedUserDocument = z.infer<typeof documents.managed_user>;
 
 /** Outcome of one listing of a discovery run. */
 export const RunLine = z.object({
@@ -259,6 +288,15 @@ export const routes = {
     access: "admin",
     input: z.strictObject({ dryRun: z.boolean().optional() }),
     output: z.object({ runs: z.array(RunLine) }),
+  },
+  rotate: {
+    method: "POST",
+    path: "/v1/rotate",
+    access: "admin",
+    /** A managed user: its whole name, or what AWS calls it where only one is called so. */
+    input: z.strictObject({ user: z.string().min(1).max(255) }),
+    /** As it stands after the first step. */
+    output: documents.managed_user,
   },
   doctor: {
     method: "POST",

@@ -32,6 +32,7 @@ export const eventNames = [
   "session.lost",
   "session.cancel",
   "trust.change",
+  "rotation.ask",
   "rotation.begin",
   "rotation.success",
   "rotation.failure",

@@ -13,5 +13,8 @@ export const tokensOf = (user: string): Throttle => ({ who: `#tokens#${user}`, m
 /** Runs of discovery by hand, of everybody together: each asks AWS for every listing, and AWS's patience is the account's. */
 export const discoveries: Throttle = { who: "#discover", most: 60, windowFor: quarter };
 
+/** Rotations by hand, of everybody together: what each user may cost in a day is counted with it. */
+export const rotations: Throttle = { who: "#rotate", most: 120, windowFor: quarter };
+
 /** Looks at databases, of everybody together: each starts a function that logs in. */
 export const examinations: Throttle = { who: "#doctor", most: 120, windowFor: quarter };

@@ -8,6 +8,7 @@ import { keys, read, readAll } from "./family.ts";
 import { allUsers, requireOtherAdmin, requireRoles } from "./invite.ts";
 import { Lock } from "./lock.ts";
 import { type Desk, endLogins } from "./login.ts";
+import { managedUser } from "./managed-document.ts";
 import { makeResource, type Resource } from "./resource.ts";
 import { compileRole, Role, RoleSpec, requireSupported } from "./role.ts";
 import { adminRole, PasswordHash, User } from "./user.ts";
@@ -208,4 +209,5 @@ export const resources: Readonly<Record<ResourceKind, Resource>> = {
   lock,
   db,
   discovery_config: discoveryConfig,
+  managed_user: managedUser,
 };
