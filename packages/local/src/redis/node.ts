@@ -116,6 +116,8 @@ export const startNode = async ({
       save: '""',
       appendonly: "no",
       user: ["default off", `${superuser} on #${sha256(password.reveal())} ~* &* +@all`],
+      // a user whose access string says nothing of channels has them all, as on AWS
+      "acl-pubsub-default": "allchannels",
       masteruser: superuser,
       masterauth: password.reveal(),
       ...settings,

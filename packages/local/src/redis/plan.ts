@@ -38,7 +38,7 @@ export const planReplicas = ([primary, ...rest]: readonly Place[]): Plan => ({
 /** The first `primaries` nodes share the slots; those after them are their replicas in turn. */
 export const planCluster = (places: readonly Place[], announced: readonly Announced[], primaries: number): Plan => {
   const ids = places.map(() => randomBytes(20).toString("hex"));
-  const first = (of: number): number => Math.ceil((of * slots) / primaries);
+  const first = (of: number): number => Math.round((of * slots) / primaries);
   const line = (of: number, by: number): string => {
     const { host = "", port, bus } = places[of] ?? {};
     const primary = of < primaries;
