@@ -8,7 +8,9 @@ import { context, httpEvent, makeUser, openWorld } from "./world.ts";
 const minute = 60_000;
 const account = "111122223333";
 
-const managed = (now: number, over: Partial<ManagedUser> = {}): ManagedUser => {
+/** `fresh`: no password was promoted yet. */
+type Over = Partial<ManagedUser> & { readonly fresh?: true };
+const managed = (now: number, { fresh, ...over }: Over = {}): ManagedUser => {
   const placed = { service: "elasticache", region: "eu-west-1", account, id: "app", ...over } as const;
   return {
     kind: "rds",
@@ -21,7 +23,7 @@ const managed = (now: number, over: Partial<ManagedUser> = {}): ManagedUser => {
     fence: 3,
     revision: 9,
     nextDueAt: now + 5 * minute,
-    lastSuccessAt: now - 10 * minute,
+    ...(!fresh && { lastSuccessAt: now - 10 * minute }),
     failures: 0,
     budget: {
       scheduled: [0, now / minute - 25 * 60, now / minute - 30, now / minute - 15],
@@ -33,7 +35,7 @@ const managed = (now: number, over: Partial<ManagedUser> = {}): ManagedUser => {
   };
 };
 
-const open = async (...users: Partial<ManagedUser>[]) => {
+const open = async (...users: Over[]) => {
   const world = openWorld();
   const now = world.clock.now();
   for (const over of users) {
@@ -158,5 +160,50 @@ describe("a rotation by hand", () => {
     const world = await open({});
     const { status, body } = await world.call("rotate", { user: "app" }, world.root);
     expect([status, body.error.message]).toEqual([422, "this deployment rotates no passwords"]);
+  });
+});
+
+describe("sally doctor", () => {
+  const arn = "arn:aws:elasticache:eu-west-1:111122223333:replicationgroup:sessions";
+  const caches = [{ arn, database: "sessions", endpoints: [] }];
+  const told = async (users: Over[], database?: string) => {
+    const world = await open(...users);
+    await world.addDatabases({ name: "sessions", arn });
+    const { body } = await world.call("doctor", database === undefined ? {} : { database }, world.root);
+    const findings: readonly { about: string; text: string }[] = body.findings;
+    return findings.filter(({ about }) => about.includes("-elasticache-"));
+  };
+  it("tells of a database how the users fare that it lets in and whose passwords rotate, and of no other", async () => {
+    const findings = await told([{ caches }, { id: "b" }, { id: "c", caches, fresh: true }], "sessions");
+    expect(findings).toEqual([
+      { level: "ok", about: name, text: expect.stringMatching(/^rotated at \d{4}-/) },
+      {
+        level: "warning",
+        about: `c-elasticache-eu-west-1-${account}`,
+        text: expect.stringContaining("no password yet"),
+      },
+    ]);
+  });
+  it("tells of everything which rotations fail or are late, and what to do", async () => {
+    const lastError = { at: 1, code: "conflict", message: "the secret was not made by this deployment" } as const;
+    const findings = await told([
+      {},
+      { id: "b", state: "staged", failures: 2, lastError },
+      { id: "c", nextDueAt: 1_000 },
+    ]);
+    expect(findings).toEqual([
+      {
+        level: "problem",
+        about: `b-elasticache-eu-west-1-${account}`,
+        text: "its rotation fails (2 in a row), and stands at staged: the secret was not made by this deployment",
+        hint: `when it is mended: sally rotate b-elasticache-eu-west-1-${account}`,
+      },
+      {
+        level: "problem",
+        about: `c-elasticache-eu-west-1-${account}`,
+        text: "its password was due at 1970-01-01T00:00:01.000Z, and its rotation stands at current",
+        hint: "look at the schedule and the log of the rotate function",
+      },
+    ]);
   });
 });

@@ -6,6 +6,8 @@ import { Database } from "./database.ts";
 import { readAsked } from "./discovery.ts";
 import { Failure, toFailure } from "./failure.ts";
 import { keys, readAll } from "./family.ts";
+import type { ManagedUser } from "./managed.ts";
+import { allManaged, managedDocumentName } from "./managed-document.ts";
 import { defaultNetwork } from "./network.ts";
 import type { Clock, Store } from "./ports.ts";
 import type { Probed, ProbedNode, Probing } from "./probe.ts";
@@ -21,6 +23,8 @@ export interface Practice {
 /** A listing that runs every five minutes and was not seen for so long has stopped. */
 const staleAfter = 20 * 60_000;
 const mostDatabases = 200;
+/** A password that should have been changed so long ago. */
+const lateAfter = 30 * 60_000;
 
 /** Of one database by its name, or of everything there is. @throws Failure `not_found` */
 export const examine = async (practice: Practice, name?: string): Promise<Finding[]> => {
@@ -36,6 +40,7 @@ export const examine = async (practice: Practice, name?: string): Promise<Findin
         .map(condition)
         .filter(({ level }) => level !== "ok")
         .slice(0, mostDatabases),
+      ...(await managed(practice)).filter(({ level }) => level !== "ok").slice(0, mostDatabases),
     ];
   }
   const database = findDatabase(
@@ -51,6 +56,7 @@ export const examine = async (practice: Practice, name?: string): Promise<Findin
     ...(await listings(practice, new Set([database.foundBy]))),
     ...(await proxies(practice, new Set([database.network]))),
     ...(await reach(practice, database)),
+    ...(await managed(practice, database)),
   ];
 };
 
@@ -89,6 +95,29 @@ const proxies = async ({ store, clock }: Practice, networks: ReadonlySet<string>
       ? { level: "ok", about, text: `${serving} ${serving === 1 ? "proxy serves" : "proxies serve"} it` }
       : { level: "problem", about, text: "no proxy serves it", hint: "look at the proxy service and its log" };
   });
+};
+
+/** The users whose passwords are rotated, of one database or of all. */
+const managed = async ({ store, clock }: Practice, database?: Database): Promise<Finding[]> => {
+  const letIn = ({ caches }: ManagedUser): boolean =>
+    database === undefined || caches.some(({ arn }) => arn === database.arn);
+  return (await allManaged(store)).filter(letIn).map((user) => rotation(user, clock.now()));
+};
+
+const rotation = (user: ManagedUser, now: number): Finding => {
+  const { state, failures, lastSuccessAt, lastError, nextDueAt } = user;
+  const about = managedDocumentName(user);
+  if (lastError && failures > 0) {
+    const text = `its rotation fails (${failures} in a row), and stands at ${state}: ${lastError.message}`;
+    return { level: "problem", about, text, hint: `when it is mended: sally rotate ${about}` };
+  }
+  if (now - nextDueAt > lateAfter) {
+    const text = `its password was due at ${new Date(nextDueAt).toISOString()}, and its rotation stands at ${state}`;
+    return { level: "problem", about, text, hint: "look at the schedule and the log of the rotate function" };
+  }
+  if (lastSuccessAt === undefined)
+    return { level: "warning", about, text: "has no password yet: it is being brought in" };
+  return { level: "ok", about, text: `rotated at ${new Date(lastSuccessAt).toISOString()}` };
 };
 
 const reach = async ({ probing }: Practice, database: Database): Promise<Finding[]> => {

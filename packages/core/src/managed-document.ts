@@ -13,9 +13,10 @@ export const documentNameOf = (text: string): string => {
   const [service, region, account, id] = text.split("/");
   return [id, service, region, account].join("-");
 };
-const nameOf = (user: ManagedUser): string => documentNameOf(managedName(user));
+export const managedDocumentName = (user: ManagedUser): string => documentNameOf(managedName(user));
 
-const allManaged = async (store: Store): Promise<ManagedUser[]> => {
+/** All that are managed now. */
+export const allManaged = async (store: Store): Promise<ManagedUser[]> => {
   const users: ManagedUser[] = [];
   for (const { place } of await readAll(store, ManagedPlace, keys.managedPlace("").pk))
     users.push(...(await readAll(store, ManagedUser, managedAt(place).pk)));
@@ -25,7 +26,7 @@ const allManaged = async (store: Store): Promise<ManagedUser[]> => {
 /** The managed user meant by a name, whole or short. @throws Failure `not_found`, `invalid` when it stands for several */
 export const findManaged = async (store: Store, text: string): Promise<ManagedUser> => {
   const users = await allManaged(store);
-  const whole = users.find((user) => nameOf(user) === documentNameOf(text));
+  const whole = users.find((user) => managedDocumentName(user) === documentNameOf(text));
   const [found, ...others] = whole ? [whole] : users.filter(({ id, user }) => id === text || user === text);
   if (!found)
     throw new Failure("not_found", `there is no managed user ${JSON.stringify(text)}`, {
@@ -33,7 +34,7 @@ export const findManaged = async (store: Store, text: string): Promise<ManagedUs
     });
   if (others.length > 0)
     throw new Failure("invalid", `${text} stands for several managed users`, {
-      hint: `name one of ${[found, ...others].map(nameOf).join(", ")}`,
+      hint: `name one of ${[found, ...others].map(managedDocumentName).join(", ")}`,
     });
   return found;
 };
@@ -58,7 +59,7 @@ export const toManagedDocument = (user: ManagedUser, now: number): ManagedUserDo
   return {
     kind: "managed_user",
     version: "v1",
-    metadata: { name: nameOf(user) },
+    metadata: { name: managedDocumentName(user) },
     spec: {
       ...{ service, account, region, id, user: user.user, databases: user.caches.map(({ database }) => database) },
       state,
