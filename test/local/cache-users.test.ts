@@ -69,7 +69,7 @@ describe("who may log in", () => {
     expect(inMemorydb.arn).toBe("arn:aws:memorydb:eu-west-1:111122223333:user/ann");
   });
 
-  test("S-27 passwords of the store print as [secret]", () => {
+  test("S-40 passwords of the store print as [secret]", () => {
     addAnn();
     expect(JSON.stringify(users.users(place))).not.toContain("one");
     expect(JSON.stringify(users.users(place))).toContain("[secret]");

@@ -80,6 +80,7 @@ const compares: Readonly<Record<string, Compare>> = {
 };
 const negated: Readonly<Record<string, Compare>> = {
   stringnotequals: (value, pattern) => value === plain(pattern),
+  stringnotequalsignorecase: (value, pattern) => value.toLowerCase() === plain(pattern).toLowerCase(),
   stringnotlike: (value, pattern) => matches(pattern, value),
   arnnotlike: (value, pattern) => matchesArn(pattern, value),
   arnnotequals: (value, pattern) => matchesArn(pattern, value),

@@ -51,8 +51,10 @@ export function pageAfter<Item>(
   key: (item: Item) => string,
   limit: number,
   marker: string | undefined,
+  refuse: (message: string) => Refusal = invalid,
 ): { items: Item[]; next: string | undefined } {
   const after = marker ? parseMarker(marker) : undefined;
+  if (marker && after === undefined) throw refuse(`Invalid Marker: ${marker}`);
   const ordered = items
     .map((item) => ({ item, at: key(item) }))
     .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
@@ -67,14 +69,14 @@ export function pageAfter<Item>(
 
 const markerOf = (key: string): string => Buffer.from(JSON.stringify({ after: key })).toString("base64");
 
-function parseMarker(marker: string): string {
+/** Undefined for a marker that is not ours. */
+function parseMarker(marker: string): string | undefined {
   try {
     const { after } = JSON.parse(Buffer.from(marker, "base64").toString("utf8")) as { after?: unknown };
-    if (typeof after === "string") return after;
+    return typeof after === "string" ? after : undefined;
   } catch {
-    // refused below, like any other marker that is not ours
+    return undefined;
   }
-  throw invalid(`Invalid Marker: ${marker}`);
 }
 
 const invalid = (message: string): Refusal => new Refusal("InvalidParameterValue", message, 400);

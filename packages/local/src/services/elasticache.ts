@@ -107,7 +107,13 @@ export function openElasticache(users: CacheUsers, now: () => number = Date.now)
     const found = serverless.list(call).filter((cache) => name === undefined || cache.ServerlessCacheName === name);
     if (name !== undefined && found.length === 0)
       throw new Refusal("ServerlessCacheNotFoundFault", `Serverless Cache ${name} not found.`, 404);
-    const { items, next } = pageAfter(found, (cache) => cache.ServerlessCacheName ?? "", MaxResults, NextToken);
+    const { items, next } = pageAfter(
+      found,
+      (cache) => cache.ServerlessCacheName ?? "",
+      MaxResults,
+      NextToken,
+      invalidValue,
+    );
     return { ServerlessCaches: items.map((cache) => serverlessShown(call, cache)), NextToken: next };
   }
 

@@ -265,5 +265,5 @@ const paged = <Item>(
 ) => {
   if (!(Number.isInteger(MaxResults) && MaxResults >= 1 && MaxResults <= 100))
     throw invalidValue(`Invalid value ${MaxResults} for MaxResults. Must be between 1 and 100`);
-  return pageAfter(items, key, MaxResults, NextToken);
+  return pageAfter(items, key, MaxResults, NextToken, invalidValue);
 };
