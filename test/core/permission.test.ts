@@ -34,7 +34,7 @@ it.each<[Principal, readonly string[]]>([
   ["enable", ["Query database#*", "PutItem database#*", "UpdateItem epoch#*", "PutItem config#*", "GetItem access#*"]],
   ["rotate", ["UpdateItem epoch#*", "PutItem database#*", "GetItem token#*", "DeleteItem managed#*", "Query run#*"]],
   ["sweep", ["Query token#*", "GetItem token#*", "GetItem spend#*", "Query limit#*", "DeleteItem session#*"]],
-  ["proxy", ["UpdateItem proxy#*", "Query managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
+  ["proxy", ["UpdateItem proxy#*", "PutItem managed#*", "GetItem key#*", "GetItem login#*", "UpdateItem token#*"]],
 ])("S-44 %s is not given what it does not use", (principal, unused) => {
   const powers = tablePowers(principal);
   expect(unused.filter((power) => powers.has(power))).toEqual([]);

@@ -28,6 +28,9 @@ export const openFakeKinds = (world: World): Kinds & { readonly asked: Listing[]
     aurora: kind("aurora"),
     "redshift-serverless": kind("redshift-serverless"),
     documentdb: kind("documentdb"),
+    elasticache: kind("elasticache"),
+    "elasticache-serverless": kind("elasticache-serverless"),
+    memorydb: kind("memorydb"),
     asked,
   };
 };

@@ -16,6 +16,9 @@ const kindsThat = (discover: Kind["discover"]): Kinds => {
     aurora: kind("aurora"),
     "redshift-serverless": kind("redshift-serverless"),
     documentdb: kind("documentdb"),
+    elasticache: kind("elasticache"),
+    "elasticache-serverless": kind("elasticache-serverless"),
+    memorydb: kind("memorydb"),
   };
 };
 const nothing = kindsThat(async function* () {

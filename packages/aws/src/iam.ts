@@ -1,6 +1,8 @@
-// IAM database tokens: a presigned GET that RDS takes as a password for 15 minutes. Signing is local and makes no call.
-// Rule: one token per (endpoint, user, key) is used for ten minutes, because RDS is slower to verify ones it has not seen.
+// IAM database tokens: a presigned GET that RDS, ElastiCache or MemoryDB takes as a password for 15 minutes. Signing is local and
+// makes no call. Rule: one token per (endpoint, user, key) is used for ten minutes, because AWS is slower to verify ones it has
+// not seen.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
+// https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 import { createHash, createHmac, type Hash, type Hmac } from "node:crypto";
 import { fromNodeProviderChain } from "@aws-sdk/credential-providers";
 import type { Clock } from "@sallyport/core/ports";
@@ -8,13 +10,23 @@ import { type Secret, secret } from "@sallyport/core/secret";
 import { SignatureV4 } from "@smithy/signature-v4";
 import type { KeyProvider, Keys } from "./client.ts";
 
-/** What a token is for: the host and port as AWS knows them, and the database user. */
-export interface TokenFor {
+/** What a token of RDS is for: the host and port as AWS knows them, and the database user. */
+export interface RdsTokenFor {
   readonly host: string;
   readonly port: number;
   readonly region: string;
   readonly user: string;
 }
+/** What a token of a cache is for. */
+export interface CacheTokenFor {
+  readonly service: "elasticache" | "memorydb";
+  /** The replication group's id, the serverless cache's or the cluster's name: not the host. */
+  readonly cache: string;
+  readonly serverless?: true;
+  readonly region: string;
+  readonly user: string;
+}
+export type TokenFor = RdsTokenFor | CacheTokenFor;
 
 const goodFor = 15 * 60_000;
 const reuseFor = 10 * 60_000;
@@ -25,19 +37,24 @@ const mostKept = 10_000;
 /** The keys this process has: from the environment, the task or the function. */
 export const ownKeys = (): KeyProvider => fromNodeProviderChain();
 
+/** What the token's request says of itself. */
+const requestOf = (of: TokenFor) => {
+  if ("cache" in of) {
+    // AWS knows a cache by its name in lower case
+    const authority = of.cache.toLowerCase();
+    const query = { Action: "connect", User: of.user, ...(of.serverless && { ResourceType: "ServerlessCache" }) };
+    return { service: of.service, authority, protocol: "http:", hostname: authority, query };
+  }
+  const { host, port, user } = of;
+  const query = { Action: "connect", DBUser: user };
+  return { service: "rds-db", authority: `${host}:${port}`, protocol: "https:", hostname: host, port, query };
+};
+
 /** A fresh token, as a password. */
-export const signToken = async ({ host, port, region, user }: TokenFor, keys: Keys, now: number): Promise<Secret> => {
-  const signer = new SignatureV4({ service: "rds-db", region, credentials: { ...keys }, sha256: Sha256 });
-  const authority = `${host}:${port}`;
-  const request = {
-    method: "GET",
-    protocol: "https:",
-    hostname: host,
-    port,
-    path: "/",
-    query: { Action: "connect", DBUser: user },
-    headers: { host: authority },
-  };
+export const signToken = async (of: TokenFor, keys: Keys, now: number): Promise<Secret> => {
+  const { service, authority, ...asked } = requestOf(of);
+  const signer = new SignatureV4({ service, region: of.region, credentials: { ...keys }, sha256: Sha256 });
+  const request = { method: "GET", path: "/", headers: { host: authority }, ...asked };
   const { query = {} } = await signer.presign(request, { expiresIn: goodFor / 1000, signingDate: new Date(now) });
   const pairs = Object.keys(query)
     .sort()
@@ -45,13 +62,19 @@ export const signToken = async ({ host, port, region, user }: TokenFor, keys: Ke
   return secret(`${authority}/?${pairs.join("&")}`);
 };
 
+/** Two with the same are the same token. */
+const idOf = (of: TokenFor): readonly unknown[] =>
+  "cache" in of
+    ? [of.service, of.cache, of.serverless, of.region, of.user]
+    : ["rds-db", of.host, of.port, of.region, of.user];
+
 /** Tokens, made when first asked for and again after ten minutes. */
 export const openTokens = ({ clock }: { clock: Clock }) => {
   const kept = new Map<string, { readonly token: Promise<Secret>; readonly until: number }>();
   return (of: TokenFor, keys: Keys): Promise<Secret> => {
     const now = clock.now();
     // the key id tells people with roles of their own apart
-    const id = JSON.stringify([of.host, of.port, of.region, of.user, keys.accessKeyId]);
+    const id = JSON.stringify([idOf(of), keys.accessKeyId]);
     const known = kept.get(id);
     if (known && known.until > now) return known.token;
     if (kept.size >= mostKept) for (const [other, { until }] of kept) if (until <= now) kept.delete(other);

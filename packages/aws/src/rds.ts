@@ -133,7 +133,17 @@ export const tagsOf = (tags: readonly Tag[] | undefined): Labels =>
   Object.fromEntries((tags ?? []).map(({ Key = "", Value = "" }) => [Key, Value]));
 
 const bad = new Set([
-  ...["creating", "deleting", "delete-precheck", "failed", "stopped", "stopping", "starting", "inactive"],
+  ...[
+    "creating",
+    "create-failed",
+    "deleting",
+    "delete-precheck",
+    "failed",
+    "stopped",
+    "stopping",
+    "starting",
+    "inactive",
+  ],
   ...["cloning-failed", "migration-failed", "preparing-data-migration", "insufficient-capacity"],
   ...["incompatible-create", "incompatible-network", "incompatible-restore"],
 ]);
@@ -162,7 +172,7 @@ export const isSwitching = (
   ["configuring-iam-database-auth", "update-iam-db-auth"].includes(state);
 
 /** What AWS gives is text like any other: whatever is no plain word is quoted (S-47). */
-const word = (text: string): string => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+export const word = (text: string): string => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 /** Other changes that wait for the maintenance window, by AWS's names: a change made at once takes them along, restarts and all. */
 export const waitingIn = (pending: object = {}): readonly string[] =>

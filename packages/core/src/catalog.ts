@@ -9,7 +9,9 @@ import { changeAccess } from "./epoch.ts";
 import { Failure, toFailure } from "./failure.ts";
 import { fromItem, keys, toItem, walk } from "./family.ts";
 import { describeIssues } from "./issue.ts";
+import type { Labels } from "./label.ts";
 import { type Candidate, identityOf, type Seen } from "./listing.ts";
+import { isReserved } from "./naming.ts";
 import type { Change, Clock, Condition, Random, Store } from "./ports.ts";
 
 export interface Apply {
@@ -50,6 +52,11 @@ const readStored = async (store: Store): Promise<Stored> => {
 export const openCatalog = async (store: Store) => {
   const stored = await readStored(store);
   return {
+    /** The tags that a thing had when it was last written. */
+    lastTags(identity: string): Labels | undefined {
+      const found = [...stored.values()].find((database) => database && identityOf(database) === identity);
+      return found && Object.fromEntries(Object.entries(found.labels).filter(([label]) => !isReserved(label)));
+    },
     /** One outcome per listing, those that nobody asks for any more included. `dynamic`: the names of all `db` resources. */
     async bringInLine(seen: readonly Seen[], dynamic: ReadonlySet<string>, apply: Apply): Promise<Outcome[]> {
       const settled = settle(stored, seen);

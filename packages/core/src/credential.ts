@@ -15,6 +15,8 @@ export type Credential =
       readonly user: string;
       readonly password: Secret;
       readonly methods: PasswordMethods;
+      /** The password is rotated: the one before, which is tried once where the server refuses this one. */
+      readonly previous?: () => Promise<Secret | undefined>;
       readonly help?: string;
     }
   | {
@@ -24,7 +26,8 @@ export type Credential =
       sign(nonce: Uint8Array, host: string): Promise<Proof>;
       readonly help?: string;
     }
-  | { readonly as: "none"; readonly user: string };
+  /** The project has nothing for this user: it is the server's `default` without a password, or the client proves itself where its role lets it. */
+  | { readonly as: "none"; readonly user: string; readonly help?: string };
 
 /** Which ways of proving the password the server may ask for: an IAM token only in clear inside verified TLS, a real password never in clear. */
 export type PasswordMethods = "clear" | "challenge";

@@ -26,7 +26,10 @@ export const protocols = {
   mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
-export const kindNames = ["rds", "aurora", "redshift-serverless", "documentdb"] as const;
+export const kindNames = [
+  ...(["rds", "aurora", "redshift-serverless", "documentdb"] as const),
+  ...(["elasticache", "elasticache-serverless", "memorydb"] as const),
+] as const;
 export type KindName = (typeof kindNames)[number];
 
 /** What the project needs to know of a kind without calling AWS. */
@@ -51,6 +54,9 @@ export const kinds = {
     usualName: "dev",
   },
   documentdb: { matcher: "docdb", userIsRole: true, service: "docdb", usualName: "test" },
+  elasticache: { matcher: "elasticache", userIsRole: false, service: "cache" },
+  "elasticache-serverless": { matcher: "elasticache-serverless", userIsRole: false, service: "cache" },
+  memorydb: { matcher: "memorydb", userIsRole: false, service: "memorydb" },
 } as const satisfies Record<KindName, KindFacts>;
 
 /** Where and how to reach it; read from AWS, never from a tag or a file. */

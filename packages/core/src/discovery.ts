@@ -198,10 +198,8 @@ const annotate = (
 export const discover = async (job: Discovery): Promise<RunLine[]> => {
   const { store, kinds, clock } = job;
   const asked = await readAsked(store);
-  const [catalog, found] = await Promise.all([
-    openCatalog(store),
-    Promise.all(asked.wanted.map((wanted) => gather(kinds[wanted.kind], wanted))),
-  ]);
+  const catalog = await openCatalog(store);
+  const found = await Promise.all(asked.wanted.map((one) => gather(kinds[one.kind], one, catalog.lastTags)));
   const seen = await switchOn(job, found);
   const apply: Apply = { ...job, actor: job.actor ?? "discover", mayRemove: asked.broken.length === 0 };
   const lines = await catalog.bringInLine(seen, asked.dynamic, apply);

@@ -29,6 +29,8 @@ export interface Sighting
   /** Why it is not available and what mends it. */
   readonly reason?: string;
   readonly tags: Labels;
+  /** AWS does not tell its tags in the state that it is in: the last known ones stay, and without any it is left out. */
+  readonly withheld?: true;
   readonly vpcId?: string;
   /** Absent while AWS gives none, or one that is not the service's: then the last one known stays. */
   readonly endpoint?: Endpoint;
@@ -60,6 +62,8 @@ export interface ManagedSighting {
   readonly user: string;
   /** The caches and clusters that let it in, and the endpoints by which AWS says their nodes are reached; a cluster names the rest itself. */
   readonly caches: readonly { readonly arn: string; readonly endpoints: readonly Endpoint[] }[];
+  /** Whether it is tagged is not told while it is being changed: one that is managed stays so, and no other begins to be. */
+  readonly withheld?: true;
 }
 /** One page of them, as `Found` is of databases. */
 export interface FoundUsers {

@@ -56,8 +56,11 @@ export const identityOf = ({
 export const foreignTo = ({ assume }: Pick<Wanted, "assume">, { account }: Pick<Sighting, "account">): boolean =>
   assume !== undefined && assume.roleArn.split(":")[4] !== account;
 
+/** The tags that a thing had when they were last told; undefined for one that is not known. */
+export type LastTags = (identity: string) => Labels | undefined;
+
 /** Never rejects: a listing that fails says so, with what it found until then. */
-export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
+export const gather = async (kind: Kind, wanted: Wanted, last: LastTags): Promise<Seen> => {
   const candidates: Candidate[] = [];
   const warnings: string[] = [...wanted.warnings];
   const found = new Set<string>();
@@ -72,14 +75,18 @@ export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
           warnings.push(`${sighting.arn} is not of the account that was asked: it is left out`);
           continue;
         }
-        if (wanted.selectors.some((selects) => selects(sighting.tags))) {
-          const { names, warnings: unnamed } = namesOf(kind.name, sighting);
+        const told = tagged(sighting, cloudIdentity(sighting), last);
+        if (!told) warnings.push(untold(sighting));
+        else if (wanted.selectors.some((selects) => selects(told.tags))) {
+          const { names, warnings: unnamed } = namesOf(kind.name, told);
           warnings.push(...unnamed);
-          candidates.push(candidateOf(wanted, sighting, { origin: "cloud", names }));
+          candidates.push(candidateOf(wanted, told, { origin: "cloud", names }));
         }
         for (const resource of wanted.dynamic.filter((one) => isNamedBy(sighting, one))) {
           found.add(resource.name);
-          candidates.push(dynamicOf(wanted, sighting, resource));
+          const named = tagged(sighting, dynamicIdentity(sighting, resource), last);
+          if (named) candidates.push(dynamicOf(wanted, named, resource));
+          else warnings.push(untold(sighting));
         }
       }
     }
@@ -99,10 +106,32 @@ export const gather = async (kind: Kind, wanted: Wanted): Promise<Seen> => {
 const isNamedBy = (sighting: Sighting, { account, identifier }: DynamicDatabase): boolean =>
   sighting.account === account && sighting.identifier.toLowerCase() === identifier.toLowerCase();
 
-const dynamicOf = (wanted: Wanted, sighting: Sighting, { name, labels, description }: DynamicDatabase): Candidate => {
-  const whole = sighting.suffix === undefined ? name : `${name}-${sighting.suffix}`;
-  return candidateOf(wanted, sighting, { origin: "dynamic", names: [whole], labels, description });
+const wholeName = ({ suffix }: Sighting, { name }: DynamicDatabase): string =>
+  suffix === undefined ? name : `${name}-${suffix}`;
+
+const dynamicOf = (wanted: Wanted, sighting: Sighting, resource: DynamicDatabase): Candidate => {
+  const { labels, description } = resource;
+  return candidateOf(wanted, sighting, {
+    origin: "dynamic",
+    names: [wholeName(sighting, resource)],
+    labels,
+    description,
+  });
 };
+
+const cloudIdentity = ({ arn, endpointType }: Sighting): string =>
+  identityOf({ origin: "cloud", name: "", arn, labels: { "endpoint-type": endpointType } });
+const dynamicIdentity = (sighting: Sighting, resource: DynamicDatabase): string =>
+  identityOf({ origin: "dynamic", name: wholeName(sighting, resource), arn: sighting.arn, labels: {} });
+
+/** With the last known tags where AWS withholds them: without, nobody could say whom it is denied to. */
+const tagged = (sighting: Sighting, identity: string, last: LastTags): Sighting | undefined => {
+  if (!sighting.withheld) return sighting;
+  const tags = last(identity);
+  return tags && { ...sighting, tags };
+};
+const untold = ({ arn, state }: Sighting): string =>
+  `${arn} is not registered yet: AWS does not tell its tags while it is ${state}`;
 
 const candidateOf = (
   { kind, key, assume, externalId, enabling }: Wanted,

@@ -3,6 +3,8 @@
 import type { KindName } from "./database.ts";
 import type { Family } from "./family.ts";
 import { managedServices } from "./managed.ts";
+import { cacheChange, cacheListing, cacheLogin, cachePasswords, isCacheScope } from "./permission-cache.ts";
+import { secretArn } from "./secret-arn.ts";
 
 /** An IAM policy statement; effect is always Allow. */
 export interface Statement {
@@ -40,7 +42,7 @@ export interface Deployment {
   readonly enableArn?: string;
   /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on; empty or absent: none. */
   readonly enabling?: readonly string[];
-  /** What proxies may log in to, `<resource id>/<database user>` with wildcards; absent: every database of the account. */
+  /** What proxies may log in to, `<resource id>/<database user>` or `<type of cache>:<name>/<user>` with wildcards; absent: every database of the account. */
   readonly scope?: readonly string[];
   /** The key of the root certificate, which nobody but certify may sign with. */
   readonly rootKeyArn?: string;
@@ -71,9 +73,6 @@ const invoke = (...functions: readonly (string | undefined)[]): readonly Stateme
   const resources = functions.filter((arn) => arn !== undefined);
   return resources.length > 0 ? [{ actions: ["lambda:InvokeFunction"], resources }] : [];
 };
-
-const secretOf = (d: Deployment, name: string): string =>
-  `arn:${d.partition}:secretsmanager:${d.region}:${d.account}:secret:${d.secretPrefix}/${name}`;
 
 /** What is signed is a digest: KMS sees no message, and nothing else can be made of the key. */
 const signWith = (key: string): Statement => ({
@@ -132,7 +131,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
         "UpdateSecretVersionStage",
       ].map((action) => `secretsmanager:${action}`),
       // an ARN ends in six characters of Secrets Manager's, but for a secret that is not there yet
-      resources: ["", "-??????"].map((end) => `${secretOf(d, "proxy/certificate")}${end}`),
+      resources: ["", "-??????"].map((end) => `${secretArn(d, "proxy/certificate")}${end}`),
     },
     ...rootKey(d),
   ],
@@ -168,7 +167,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
         "UpdateSecretVersionStage",
         "DeleteSecret",
       ].map((action) => `secretsmanager:${action}`),
-      resources: managedServices.map((service) => secretOf(d, `${service}/*`)),
+      resources: managedServices.map((service) => secretArn(d, `${service}/*`)),
     },
     ...(d.managedKeyArn === undefined
       ? []
@@ -185,11 +184,13 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
   // no Scan, no Delete, nothing on login# or key#: a captured proxy can't mint itself anything
   proxy: (d) => [
     items(d, read, "access", "epoch", "database", "token", "proxy"),
+    // whether a user's password is rotated, and in which secret it is
+    items(d, ["Query"], "managed"),
     items(d, ["UpdateItem"], "spend", "limit", "session"),
     items(d, ["PutItem"], "session", "proxy", "event"),
     {
       actions: ["secretsmanager:GetSecretValue"],
-      resources: [secretOf(d, "proxy/*")],
+      resources: [secretArn(d, "proxy/*")],
       // not the key of the next certificate, which waits beside the current one
       conditions: { StringEquals: { "secretsmanager:VersionStage": "AWSCURRENT" } },
     },
@@ -199,12 +200,17 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
   ],
 };
 
-type KindStatements = Partial<Readonly<Record<Principal, (deployment: Deployment) => readonly Statement[]>>>;
+/** `passwords`: what proxies need beside the databases, and so never in another account: the passwords that are rotated. */
+type KindStatements = Partial<
+  Readonly<Record<Principal | "passwords", (deployment: Deployment) => readonly Statement[]>>
+>;
 
 // rds:Describe* take no resource below the account for a listing
-const rdsConnect = ({ partition, account, scope = ["*/*"] }: Deployment): readonly Statement[] => [
-  { actions: ["rds-db:connect"], resources: scope.map((one) => `arn:${partition}:rds-db:*:${account}:dbuser:${one}`) },
-];
+const rdsConnect = ({ partition, account, scope = ["*/*"] }: Deployment): readonly Statement[] => {
+  const own = scope.filter((one) => !isCacheScope(one));
+  const resources = own.map((one) => `arn:${partition}:rds-db:*:${account}:dbuser:${one}`);
+  return resources.length > 0 ? [{ actions: ["rds-db:connect"], resources }] : [];
+};
 
 const rdsListing: Statement = {
   actions: ["rds:DescribeDBInstances", "rds:DescribeDBClusters"],
@@ -279,6 +285,24 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
     discover: () => [{ actions: ["rds:DescribeDBClusters"], resources: ["*"] }],
     proxy: userRoles,
   },
+  elasticache: {
+    discover: cacheListing("elasticache", ["DescribeReplicationGroups", "DescribeCacheClusters"], "replicationgroup"),
+    proxy: cacheLogin("elasticache", "replicationgroup"),
+    passwords: cachePasswords("elasticache"),
+    rotate: cacheChange("elasticache", ["DescribeReplicationGroups", "DescribeServerlessCaches"]),
+  },
+  "elasticache-serverless": {
+    discover: cacheListing("elasticache", ["DescribeServerlessCaches"], "serverlesscache"),
+    proxy: cacheLogin("elasticache", "serverlesscache"),
+    passwords: cachePasswords("elasticache"),
+    rotate: cacheChange("elasticache", ["DescribeReplicationGroups", "DescribeServerlessCaches"]),
+  },
+  memorydb: {
+    discover: cacheListing("memorydb", ["DescribeClusters"], "cluster"),
+    proxy: cacheLogin("memorydb", "cluster"),
+    passwords: cachePasswords("memorydb"),
+    rotate: cacheChange("memorydb", ["DescribeClusters"]),
+  },
 };
 
 /** What the role in another account needs that a matcher names: what discovery and the proxies do there, and no change of anything, since what it may both of them may. */
@@ -298,4 +322,8 @@ export const statementsFor = (
   deployment: Deployment,
   kinds: readonly KindName[],
 ): readonly Statement[] =>
-  distinct([...plane[principal](deployment), ...kinds.flatMap((kind) => byKind[kind][principal]?.(deployment) ?? [])]);
+  distinct([
+    ...plane[principal](deployment),
+    ...kinds.flatMap((kind) => byKind[kind][principal]?.(deployment) ?? []),
+    ...(principal === "proxy" ? kinds.flatMap((kind) => byKind[kind].passwords?.(deployment) ?? []) : []),
+  ]);

@@ -62,7 +62,7 @@ const knownKeys = new RegExp(
     "s3:(if-none-match|objectcreationoperation|prefix)",
     "secretsmanager:(name|secretid|versionid|versionstage|resourcetag/.+)",
     "(elasticache|memorydb):userauthenticationmode",
-    "kms:(keyspec|keyusage|messagetype|requestalias|resourcealiases|signingalgorithm)",
+    "kms:(keyspec|keyusage|messagetype|requestalias|resourcealiases|signingalgorithm|viaservice|encryptioncontext:secretarn)",
   ].join("|")})$`,
   "i",
 );
