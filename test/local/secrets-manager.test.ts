@@ -294,6 +294,37 @@ describe("permissions", () => {
     limited.destroy();
   });
 
+  test("S-44 a secret with a key of its own is read and written by whoever may use that key, for this secret", async () => {
+    const key = "arn:aws:kms:eu-west-1:111122223333:key/k";
+    const may = (name: string, actions: string[], secret: string) =>
+      account.addUser({
+        name,
+        statements: [
+          { actions: ["secretsmanager:*"], resources: ["*"] },
+          {
+            actions,
+            resources: [key],
+            conditions: {
+              StringEquals: { "kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com" },
+              StringLike: { "kms:EncryptionContext:SecretARN": `arn:aws:secretsmanager:*:*:secret:${secret}*` },
+            },
+          },
+        ],
+      }).credentials;
+    const writer = clientOf(may("key-writer", ["kms:GenerateDataKey", "kms:Decrypt"], SecretId));
+    const reader = clientOf(may("key-reader", ["kms:Decrypt"], SecretId));
+    const stranger = clientOf(may("key-stranger", ["kms:Decrypt"], "sallyport/other"));
+    await writer.send(new CreateSecretCommand({ Name: SecretId, SecretString: "one", KmsKeyId: key }));
+    const read = (by: SecretsManagerClient) => by.send(new GetSecretValueCommand({ SecretId }));
+    const write = (by: SecretsManagerClient) => by.send(new PutSecretValueCommand({ SecretId, SecretString: "two" }));
+    expect((await read(reader)).SecretString).toBe("one");
+    await expect(write(reader)).rejects.toThrow(/kms:GenerateDataKey/);
+    await write(writer);
+    await expect(read(stranger)).rejects.toThrow(/kms:Decrypt/);
+    await expect(read(client)).rejects.toMatchObject({ name: "AccessDeniedException" });
+    for (const one of [writer, reader, stranger]) one.destroy();
+  });
+
   test("can lean on a secret's tags", async () => {
     await create();
     const limited = await as(["secretsmanager:GetSecretValue"], ["*"], {

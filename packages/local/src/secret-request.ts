@@ -8,13 +8,22 @@ import type { SecretValue } from "./secret-versions.ts";
 
 const valueLimit = 65_536;
 
-/** A key of one's own is the caller's to use; the default key asks for nothing. */
-export const encrypted = (kmsKeyId: string | undefined, call: Call): readonly Need[] => {
+/** A key of one's own is the caller's to use, through Secrets Manager and for this secret; the default key asks for nothing. */
+export const encrypted = (
+  kmsKeyId: string | undefined,
+  call: Call,
+  secretArn: string | undefined,
+  actions: readonly string[] = ["GenerateDataKey", "Decrypt"],
+): readonly Need[] => {
   if (kmsKeyId === undefined) return [];
   const resource = kmsKeyId.startsWith("arn:")
     ? kmsKeyId
     : `arn:aws:kms:${call.region}:${call.accountId}:key/${kmsKeyId}`;
-  return ["kms:GenerateDataKey", "kms:Decrypt"].map((action) => ({ action, resource }));
+  const context = {
+    "kms:ViaService": `secretsmanager.${call.region}.amazonaws.com`,
+    "kms:EncryptionContext:SecretARN": secretArn,
+  };
+  return actions.map((action) => ({ action: `kms:${action}`, resource, context }));
 };
 
 export const requestTags = (tags: readonly Tag[] | undefined): Context => ({

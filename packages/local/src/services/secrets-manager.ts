@@ -65,6 +65,12 @@ export function openSecretsManager(): Api {
     };
   }
 
+  /** What the secret's own key asks for. */
+  function keyOf(id: string | undefined, call: Call, actions?: readonly string[]): readonly Need[] {
+    const secret = find(id ?? "", call);
+    return encrypted(secret?.kmsKeyId, call, secret?.arn, actions);
+  }
+
   function create(input: sm.CreateSecretRequest, call: Call) {
     const name = input.Name ?? "";
     if (!/^[\w/+=.@-]{1,512}$/.test(name)) {
@@ -213,12 +219,12 @@ export function openSecretsManager(): Api {
         needs: (input, call) => [
           on("CreateSecret", input.Name, call, { "secretsmanager:Name": input.Name, ...requestTags(input.Tags) }),
           ...(input.Tags?.length ? [on("TagResource", input.Name, call, requestTags(input.Tags))] : []),
-          ...encrypted(input.KmsKeyId, call),
+          ...encrypted(input.KmsKeyId, call, arnOf(call, input.Name ?? "")),
         ],
         run: create,
       }),
       PutSecretValue: operation<sm.PutSecretValueRequest>({
-        needs: (input, call) => [on("PutSecretValue", input.SecretId, call)],
+        needs: (input, call) => [on("PutSecretValue", input.SecretId, call), ...keyOf(input.SecretId, call)],
         run: put,
       }),
       GetSecretValue: operation<sm.GetSecretValueRequest>({
@@ -228,6 +234,7 @@ export function openSecretsManager(): Api {
             "secretsmanager:VersionStage":
               input.VersionStage ?? (input.VersionId === undefined ? "AWSCURRENT" : undefined),
           }),
+          ...keyOf(input.SecretId, call, ["Decrypt"]),
         ],
         run: get,
       }),
@@ -236,7 +243,14 @@ export function openSecretsManager(): Api {
         run: describe,
       }),
       UpdateSecret: operation<sm.UpdateSecretRequest>({
-        needs: (input, call) => [on("UpdateSecret", input.SecretId, call), ...encrypted(input.KmsKeyId, call)],
+        needs: (input, call) => [
+          on("UpdateSecret", input.SecretId, call),
+          ...(input.KmsKeyId !== undefined
+            ? encrypted(input.KmsKeyId, call, find(input.SecretId ?? "", call)?.arn)
+            : valueIn(input)
+              ? keyOf(input.SecretId, call)
+              : []),
+        ],
         run: update,
       }),
       UpdateSecretVersionStage: operation<sm.UpdateSecretVersionStageRequest>({
