@@ -5,6 +5,8 @@
 import type { DBCluster, DBClusterEndpoint, DBInstance } from "@aws-sdk/client-rds";
 import type { Workgroup } from "@aws-sdk/client-redshift-serverless";
 import { type Account, keysOf } from "./account.ts";
+import type { CacheUsers } from "./cache-users.ts";
+import { type AccountCaches, openCaches } from "./caches.ts";
 import type { Authority } from "./certificate.ts";
 import type { Ask, Front, FrontOptions } from "./front.ts";
 import { type Hosts, writeHosts } from "./hosts.ts";
@@ -14,6 +16,8 @@ import type { Front as PostgresFront } from "./postgres/front.ts";
 import type { Postgres } from "./postgres/server.ts";
 import type { ClusterSpec, InstanceSpec } from "./rds-record.ts";
 import { disguise, startRedshiftFront } from "./redshift/front.ts";
+import type { Elasticache } from "./services/elasticache.ts";
+import type { Memorydb } from "./services/memorydb.ts";
 import type { Rds } from "./services/rds.ts";
 import type { RedshiftServerless, WorkgroupSpec } from "./services/redshift-serverless.ts";
 import { verifyToken } from "./signature.ts";
@@ -34,7 +38,7 @@ export interface Databases extends AccountDatabases {
   close(): Promise<void>;
 }
 
-export interface AccountDatabases {
+export interface AccountDatabases extends AccountCaches {
   /** An instance on this server. Its port is the front's. */
   addInstance<F extends AnyFront>(
     spec: InstanceSpec,
@@ -69,6 +73,9 @@ interface Place {
   readonly accounts: readonly Account[];
   readonly rds: Rds;
   readonly redshift: RedshiftServerless;
+  readonly cacheUsers: CacheUsers;
+  readonly elasticache: Elasticache;
+  readonly memorydb: Memorydb;
   readonly authority: Authority;
   readonly hostsFile: string;
   readonly now: () => number;
@@ -89,6 +96,8 @@ export const openDatabases = (place: Place): Databases => {
     for (const [host, to] of Object.entries(entries)) hosts.set(host.toLowerCase(), to);
     writeHosts(place.hostsFile, Object.fromEntries(hosts));
   };
+
+  const caches = openCaches({ ...place, users: place.cacheUsers, address: () => next.next().value, name });
 
   /** Would AWS let this token in? Never throws: a token that can't be read is a wrong one. */
   const check = (account: Account, ask: Ask, names: readonly string[], resourceId: string): boolean => {
@@ -130,6 +139,8 @@ export const openDatabases = (place: Place): Databases => {
   };
 
   const of = (account: Account): AccountDatabases => ({
+    ...caches.of(account),
+
     async addInstance(spec, server) {
       // the record decides the names, and needs the port that only the front knows
       const where = { accountId: account.id, region };
@@ -249,7 +260,7 @@ export const openDatabases = (place: Place): Databases => {
       return () => name({ [host]: before });
     },
     async close() {
-      await Promise.all(opened.map((front) => front.close()));
+      await Promise.all([...opened.map((front) => front.close()), caches.close()]);
     },
   };
 };
