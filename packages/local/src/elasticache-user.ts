@@ -82,7 +82,8 @@ export function userOperations(users: CacheUsers): Readonly<Record<string, Opera
 
   function modifyUser(input: elasticache.ModifyUserMessage, call: Call): elasticache.User {
     const user = changeable(call, input.UserId);
-    return userShown(call, users.changeUser(placeOf(call), user.id, changeOf(input as UserInput, user)));
+    const changed = users.changeUser(placeOf(call), user.id, changeOf(input as UserInput, user));
+    return { ...userShown(call, changed), Status: "modifying" };
   }
 
   function deleteUser(input: elasticache.DeleteUserMessage, call: Call): elasticache.User {

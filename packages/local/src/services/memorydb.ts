@@ -99,7 +99,8 @@ export function openMemorydb(users: CacheUsers, now: () => number = Date.now): M
 
   function updateUser(input: memorydb.UpdateUserRequest, call: Call): memorydb.UpdateUserResponse {
     const user = changeable(call, input.UserName);
-    return { User: userShown(call, users.changeUser(placeOf(call), user.id, changeOf(given(input), user))) };
+    const changed = users.changeUser(placeOf(call), user.id, changeOf(given(input), user));
+    return { User: { ...userShown(call, changed), Status: "modifying" } };
   }
 
   function deleteUser(input: memorydb.DeleteUserRequest, call: Call): memorydb.DeleteUserResponse {
