@@ -117,11 +117,8 @@ export const managedAt = (place: string, user?: string): { readonly pk: string; 
 export const managedSecret = (prefix: string, user: Placed & Pick<ManagedUser, "id">): string =>
   `${prefix}/${placeOf(user)}/user/${user.id}/password`;
 
-/** A place that holds managed users, so that they are found without knowing where to look; and how its last listing went. */
-export const ManagedPlace = z.object({
-  place: z.string(),
-  listedAt: z.number(),
-});
+/** A place that holds managed users, or held some: so they are found without knowing where to look. */
+export const ManagedPlace = z.object({ place: z.string() });
 export type ManagedPlace = z.infer<typeof ManagedPlace>;
 
 /** What the API may ask of rotate: nothing but a name, looked up in the table. Which secret, which step and which stage is rotate's own to know. */
