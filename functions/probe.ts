@@ -1,16 +1,18 @@
 // Logs in to a database for real, from inside the network, with what it is handed; or looks whether it is reached at all. The
 // ways to dial, to TLS and to log in are the proxy's own. It has no AWS permission, keeps nothing and logs no password.
 import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Dialled, openUpstream } from "@sallyport/aws/dial";
 import { isHostOf } from "@sallyport/aws/host";
 import { loadRoots, type Roots } from "@sallyport/aws/roots";
 import { grantProbe } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
-import { kinds } from "@sallyport/core/database";
+import { type Endpoint, kinds } from "@sallyport/core/database";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { type Probed, type ProbedNode, Probing } from "@sallyport/core/probe";
 import { secret } from "@sallyport/core/secret";
+import type { Protocol } from "@sallyport/wire/protocol";
 import { protocols } from "@sallyport/wire/protocols";
 import { clock, once } from "./compose.ts";
 import { type JobFunction, openJob } from "./job.ts";
@@ -30,6 +32,8 @@ type Event = ReturnType<typeof Probing.parse>;
 const services = [...new Set(Object.values(kinds).map(({ service }) => service))];
 /** More addresses than any endpoint has. */
 const mostNodes = 16;
+/** More nodes than any cluster has. */
+const mostNamed = 500;
 const patience = 8_000;
 
 const lookUp = async (host: string): Promise<readonly string[]> =>
@@ -51,8 +55,14 @@ const credentialOf = (event: Event): Credential | undefined =>
     ? { as: "password", user: event.user, password: secret(event.password), methods: event.methods }
     : undefined;
 
+/** What came of one address, and the nodes that the server there named. */
+interface Reached {
+  readonly node: ProbedNode;
+  readonly named: readonly Endpoint[];
+}
+
 /** One address, to its end: the socket is closed when this resolves, whatever happened. */
-const probeOne = async (event: Event, parts: ProbeParts, address: string, known: boolean): Promise<ProbedNode> => {
+const probeOne = async (event: Event, parts: ProbeParts, address: string, known: boolean): Promise<Reached> => {
   const { endpoint, database: name, region, vpcId, protocol } = event;
   const { within = patience, resolve = lookUp, allow = [] } = parts;
   const credential = credentialOf(event);
@@ -91,26 +101,70 @@ const probeOne = async (event: Event, parts: ProbeParts, address: string, known:
   const node = { address, port: endpoint.port };
   try {
     const grant = grantProbe("user" in event ? event.user : "", "name" in event ? event.name : undefined, clock.now());
-    await Promise.race([protocols[protocol].login(upstream, grant), late]);
-    return { ...node, result: "ok", tls };
+    const spoken: Protocol = protocols[protocol];
+    const server = await Promise.race([spoken.login(upstream, grant), late]);
+    const named = await Promise.race([spoken.nodes?.(server) ?? [], late]);
+    return { node: { ...node, result: "ok", tls }, named: named.map((one) => endpointOf(endpoint, one)) };
   } catch (thrown) {
-    if (tls && !credential) return { ...node, result: "ok", tls };
+    if (tls && !credential) return { node: { ...node, result: "ok", tls }, named: [] };
     const { code, message: reason, hint } = toFailure(thrown);
     const result = code === "upstream_refused" && tls ? "refused" : "unreachable";
-    return { ...node, result, tls, code, reason, ...(hint !== undefined && { hint }) };
+    return { node: { ...node, result, tls, code, reason, ...(hint !== undefined && { hint }) }, named: [] };
   } finally {
     clearTimeout(timer);
     for (const socket of sockets) socket.destroy();
   }
 };
 
+/** A node that a server named: where it says none it is the one that was asked, on the port it names; an address has the endpoint's name. */
+const endpointOf = (endpoint: Endpoint, { host, port }: { host: string; port: number }): Endpoint =>
+  host === ""
+    ? { ...endpoint, port }
+    : { ...endpoint, host, port, verifyName: isIP(host) ? endpoint.verifyName : host };
+
+/** Every address of the endpoint, each to its end. */
+const probeAll = async (event: Event, parts: ProbeParts): Promise<readonly Reached[]> => {
+  const { host } = event.endpoint;
+  const found = isIP(host) ? [host] : await (parts.resolve ?? lookUp)(host).catch(() => []);
+  const nodes = [...new Set(found)].slice(0, mostNodes);
+  if (nodes.length === 0) return [await probeOne(event, parts, host, false)];
+  return Promise.all(nodes.map((address) => probeOne(event, parts, address, true)));
+};
+
+/** A node of a cluster, on what the server said of it: not one step is taken towards what is not AWS's (S-35). */
+const probeNamed = async (event: Event, parts: ProbeParts, endpoint: Endpoint): Promise<readonly Reached[]> => {
+  const place = { ...event, endpoint };
+  try {
+    if (!isIP(endpoint.host)) requireAws(place);
+  } catch (thrown) {
+    const { host: address, port } = endpoint;
+    const { message: reason } = toFailure(thrown);
+    return [
+      { node: { address, port, result: "unreachable", tls: false, code: "upstream_untrusted", reason }, named: [] },
+    ];
+  }
+  return probeAll(place, parts);
+};
+
+const textOf = ({ host, port }: Endpoint): string => `${host} ${port}`;
+
 const probe = async (event: Event, parts: ProbeParts): Promise<Probed> => {
   requireAws(event);
-  const { host } = event.endpoint;
-  const found = await (parts.resolve ?? lookUp)(host).catch(() => []);
-  const nodes = [...new Set(found)].slice(0, mostNodes);
-  if (nodes.length === 0) return { nodes: [await probeOne(event, parts, host, false)] };
-  return { nodes: await Promise.all(nodes.map((address) => probeOne(event, parts, address, true))) };
+  const reached = await probeAll(event, parts);
+  const nodes = reached.map(({ node }) => node);
+  const seen = new Set(nodes.map(({ address, port }) => `${address} ${port}`));
+  const named = new Map(reached.flatMap((one) => one.named).map((endpoint) => [textOf(endpoint), endpoint]));
+  const others = [...named.values()].filter(
+    (endpoint) => !seen.has(textOf(endpoint)) && textOf(endpoint) !== textOf(event.endpoint),
+  );
+  if (others.length > mostNamed)
+    throw new Failure(
+      "too_large",
+      `${event.database} names ${others.length} nodes: at most ${mostNamed} are looked at`,
+    );
+  for (const more of await Promise.all(others.map((endpoint) => probeNamed(event, parts, endpoint))))
+    nodes.push(...more.map(({ node }) => node));
+  return { nodes };
 };
 
 export const openProbe = (parts: ProbeParts, log: Log): JobFunction =>

@@ -10,7 +10,8 @@ import type { Account, Credentials } from "./account.ts";
 import type { S3 } from "./services/s3.ts";
 
 export const table = "sallyport";
-const prefix = "sallyport";
+/** What the names of its secrets begin with. */
+export const prefix = "sallyport";
 export const cancelSecret = `${prefix}/proxy/cancel-key`;
 export const certSecret = `${prefix}/proxy/certificate`;
 export const rootKey = "alias/sallyport-root";
@@ -44,6 +45,7 @@ const deploymentOf = (
   tableArn: `arn:aws:dynamodb:${account.region}:${account.id}:table/${table}`,
   discoverArn: `arn:aws:lambda:${account.region}:${account.id}:function:discover`,
   probeArn: `arn:aws:lambda:${account.region}:${account.id}:function:probe`,
+  rotateArn: `arn:aws:lambda:${account.region}:${account.id}:function:rotate`,
   enableArn: `arn:aws:lambda:${account.region}:${account.id}:function:enable`,
   enabling: ["db", "cluster"].map((type) => `arn:aws:rds:*:${account.id}:${type}:*`),
   taskArn: taskArn(account, "*"),

@@ -19,6 +19,7 @@ import {
   deploy,
   instanceName,
   keysEnv,
+  prefix,
   rootKey,
   sessionOf,
   table,
@@ -83,7 +84,7 @@ export interface Laptop {
   close(): Promise<void>;
 }
 
-const functionNames = ["api", "bootstrap", "certify", "discover", "enable", "probe", "sweep"] as const;
+const functionNames = ["api", "bootstrap", "certify", "discover", "enable", "probe", "rotate", "sweep"] as const;
 const minute = 60_000;
 const entryOf = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
 
@@ -174,6 +175,7 @@ const assemble = async (
     postgres: await openBalancer(options.ports?.postgres),
     mysql: await openBalancer(options.ports?.mysql),
     mongodb: await openBalancer(options.ports?.mongodb),
+    redis: await openBalancer(options.ports?.redis),
     gate: await openBalancer(options.ports?.gate),
   };
   for (const balancer of Object.values(balancers)) undo(() => balancer.close());
@@ -181,6 +183,7 @@ const assemble = async (
     postgres: balancers.postgres.port,
     mysql: balancers.mysql.port,
     mongodb: balancers.mongodb.port,
+    redis: balancers.redis.port,
   };
   const databases = openDatabases({
     account,
@@ -222,6 +225,7 @@ const assemble = async (
     SALLYPORT_DISCOVER_FUNCTION: "discover",
     SALLYPORT_ENABLE_FUNCTION: "enable",
     SALLYPORT_PROBE_FUNCTION: "probe",
+    SALLYPORT_ROTATE_FUNCTION: "rotate",
     SALLYPORT_API_URL: gateway.url,
     ...options.functionEnv,
   };
@@ -236,11 +240,13 @@ const assemble = async (
             ...functionEnv,
             // where the proxies stand, it sees what they see
             ...(name === "probe" && { ...reach, ...preload(files.hosts).env }),
+            ...(name === "rotate" && { SALLYPORT_SECRET_PREFIX: prefix }),
             ...(name === "certify" && { SALLYPORT_ROOT_KEY: rootKey, SALLYPORT_CERT_SECRET: certSecret }),
             ...keysEnv(sessionOf(account, name)),
           },
           ...(name === "probe" && { flags: preload(files.hosts).flags }),
-          timeoutMs: 30_000,
+          // a tick waits for the lease of one that died
+          timeoutMs: name === "rotate" ? 120_000 : 30_000,
         },
       ]),
     ),
@@ -254,6 +260,7 @@ const assemble = async (
   const schedule = openSchedule(
     [
       { name: "discover", everyMs: 5 * minute },
+      { name: "rotate", everyMs: minute },
       { name: "sweep", everyMs: minute },
       { name: "certify", everyMs: 60 * minute },
     ],
@@ -280,7 +287,7 @@ const assemble = async (
         : { SALLYPORT_CERT_SECRET: certSecret }),
       SALLYPORT_LISTEN_HOST: "127.0.0.1",
       SALLYPORT_PEER_ADDRESS: "127.0.0.1",
-      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0, mongodb: 0 } satisfies Record<
+      SALLYPORT_PLAIN_PORTS: JSON.stringify({ postgres: 0, mysql: 0, mongodb: 0, redis: 0 } satisfies Record<
         ProtocolName,
         number
       >),
