@@ -50,7 +50,8 @@ const Rolled = z.object({ startedAt: z.number() });
 type Shown = Pick<
   ManagedUser,
   "service" | "kind" | "arn" | "partition" | "account" | "region" | "id" | "user" | "assume" | "caches"
->;
+> &
+  Pick<ManagedSighting, "withheld">;
 
 /** Calls the roll if it is time for it; undefined when it is not. @throws Failure when the table can't be read */
 export const callRoll = async (roster: Roster): Promise<readonly RollCall[] | undefined> => {
@@ -109,7 +110,7 @@ const listUsers = async ({ kinds }: Roster, wanted: Wanted, databases: ReadonlyM
   return { call, users, region };
 };
 
-const factsOf = ({ service, arn, partition, account, region, id, user }: ManagedSighting) => ({
+const factsOf = ({ service, arn, partition, account, region, id, user, withheld }: ManagedSighting) => ({
   service,
   arn,
   partition,
@@ -117,6 +118,7 @@ const factsOf = ({ service, arn, partition, account, region, id, user }: Managed
   region,
   id,
   user,
+  ...(withheld && { withheld }),
 });
 
 const cachesOf = (user: ManagedSighting, databases: ReadonlyMap<string, Database>): ManagedCache[] =>
@@ -155,7 +157,7 @@ const bringInLine = async (
     }
   }
   for (const [name, user] of shown) {
-    if (known.has(name)) continue;
+    if (known.has(name) || user.withheld) continue;
     const place = placeOf(user);
     if (!places.has(place)) await roster.store.write({ put: toItem(keys.managedPlace(place), { place }) });
     places.add(place);
@@ -177,6 +179,8 @@ const nextOf = (
     const misses = record.misses + 1;
     return { ...record, misses, ...(misses >= missesToLeave && { state: "leaving" as const }) };
   }
+  // nobody can tell just now whether it is tagged: it is not missed, and nothing begins anew
+  if (user.withheld) return undefined;
   if (record.state === "leaving" || record.state === "ended") return begun(roster, user, record);
   const same = JSON.stringify(factsAt(record)) === JSON.stringify(factsAt(user));
   return same && record.misses === 0 ? undefined : { ...record, ...user, misses: 0 };
