@@ -15,6 +15,9 @@ const wanted: Packages = [
   ["mariadb-client"],
   ["libmariadb3"],
   ["python3-pymysql"],
+  ["redis-server"],
+  ["redis-tools"],
+  ["python3-redis"],
   // the JRE alone can't run a client that is kept as source
   ["default-jdk-headless", "openjdk-17-jdk-headless"],
   ["libmariadb-java"],

@@ -44,7 +44,7 @@ const add = (tally: Tally, module: TestModule): void => {
   }
 };
 
-step(1, "packages from apt: PostgreSQL, MariaDB, clients, Java (about a minute the first time)");
+step(1, "packages from apt: PostgreSQL, MariaDB, Redis, clients, Java (about a minute the first time)");
 console.log(prepare() ?? "all there");
 
 step(2, "SST platform, for the stacks (about half a minute the first time)");

@@ -15,7 +15,7 @@ import {
 } from "../front.ts";
 import { pass, systemTimer, type Timer } from "../timer.ts";
 import type { Fault } from "./fault.ts";
-import { emptyAuth, parseLogin, withPassword } from "./login.ts";
+import { emptyAuth, loginsIn, withPassword } from "./login.ts";
 import type { RedisNode } from "./node.ts";
 import { openScanner } from "./request.ts";
 
@@ -67,20 +67,23 @@ const openSession = (raw: Socket, client: TLSSocket, context: FrontContext<Fault
     },
     /** What the server is to hear of these words. */
     login: async (words: readonly Buffer[], bytes: Buffer): Promise<Buffer> => {
-      const login = parseLogin(words);
-      if (!login || !options.isIam(login.user)) return bytes;
-      if (inTransaction) {
+      const logins = loginsIn(words).filter(({ user }) => options.isIam(user));
+      if (logins.length > 0 && inTransaction) {
         context.tally.refused++;
         return emptyAuth;
       }
-      const ask = { user: login.user, database: "", password: secret(login.password), ...whereOf(raw, client) };
-      const good = await Promise.resolve(context.check(ask)).catch(() => false);
-      context.tally[good ? "admitted" : "refused"]++;
+      const good = new Set<number>();
+      for (const { user, password, at } of logins) {
+        const ask = { user, database: "", password: secret(password), ...whereOf(raw, client) };
+        const isGood = await Promise.resolve(context.check(ask)).catch(() => false);
+        context.tally[isGood ? "admitted" : "refused"]++;
+        if (isGood) good.add(at);
+      }
       // what is wrong here is wrong for the server too, which has words for it
-      if (!good) return bytes;
+      if (good.size === 0) return bytes;
       forget();
       forget = timer.after(loginLastsFor, () => raw.destroy());
-      return withPassword(words, options.node.frontPassword.reveal());
+      return withPassword(words, good, options.node.frontPassword.reveal());
     },
   };
 };

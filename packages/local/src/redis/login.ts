@@ -11,7 +11,7 @@ export const emptyAuth = frontsWords([Buffer.from("AUTH")]);
 
 const is = (word: Buffer | undefined, name: string): boolean => word?.toString("latin1").toUpperCase() === name;
 
-/** Where in the words of AUTH or HELLO the user of each login is; its password comes next. Nothing where Redis takes it for no login. */
+/** Where in the words of AUTH or HELLO the users are, in the order in which Redis logs them in; each one's password comes next. */
 const usersIn = (words: readonly Buffer[]): readonly number[] => {
   if (is(words[0], "AUTH")) return words.length === 3 ? [1] : [];
   const found: number[] = [];
@@ -20,7 +20,7 @@ const usersIn = (words: readonly Buffer[]): readonly number[] => {
       found.push(at + 1);
       at += 3;
     } else if (is(words[at], "SETNAME") && at + 1 < words.length) at += 2;
-    else return [];
+    else break;
   }
   return found;
 };
@@ -28,18 +28,17 @@ const usersIn = (words: readonly Buffer[]): readonly number[] => {
 export interface Login {
   readonly user: string;
   readonly password: string;
+  /** Which of the words the password is. */
+  readonly at: number;
 }
 
-/** The last login in these words, which is the one that counts. */
-export const parseLogin = (words: readonly Buffer[]): Login | undefined => {
-  const at = usersIn(words).at(-1);
-  return at === undefined
-    ? undefined
-    : { user: words[at]?.toString("latin1") ?? "", password: words[at + 1]?.toString("latin1") ?? "" };
-};
+export const loginsIn = (words: readonly Buffer[]): readonly Login[] =>
+  usersIn(words).map((at) => ({
+    user: words[at]?.toString("latin1") ?? "",
+    password: words[at + 1]?.toString("latin1") ?? "",
+    at: at + 1,
+  }));
 
-/** The same words with another password in the last login. */
-export const withPassword = (words: readonly Buffer[], password: string): Buffer => {
-  const at = usersIn(words).at(-1) ?? 0;
-  return frontsWords(words.map((word, index) => (index === at + 1 ? Buffer.from(password) : word)));
-};
+/** The same words with another password at these places. */
+export const withPassword = (words: readonly Buffer[], places: ReadonlySet<number>, password: string): Buffer =>
+  frontsWords(words.map((word, at) => (places.has(at) ? Buffer.from(password) : word)));
