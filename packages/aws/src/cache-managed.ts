@@ -57,7 +57,8 @@ const lookAt = async (
     ...(withheld && { withheld }),
   };
   const users = withheld || isManaged(tags) ? [sighting] : [];
-  return { users, warnings: warning === undefined ? [] : [warning] };
+  // whose tags may not be read may be a managed one: nobody is missed then
+  return warning === undefined ? { users, warnings: [] } : { users, warnings: [warning], incomplete: true };
 };
 
 /** The users to be managed, a page for each of AWS's. */
@@ -75,7 +76,11 @@ export async function* managedUsersOf(
         return counts && caches.length > 0 ? [{ user, caches }] : [];
       });
       const all = await eachOf(asked, tagsAtOnce, ({ user, caches }) => lookAt(api, listing, user, caches));
-      yield { users: all.flatMap(({ users }) => users), warnings: all.flatMap(({ warnings }) => warnings) };
+      yield {
+        users: all.flatMap(({ users }) => users),
+        warnings: all.flatMap(({ warnings }) => warnings),
+        ...(all.some(({ incomplete }) => incomplete) && { incomplete: true as const }),
+      };
     }
   } catch (thrown) {
     if (!isNowhere(thrown)) throw thrown;
