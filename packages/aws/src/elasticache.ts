@@ -16,7 +16,7 @@ import {
 import type { Listing } from "@sallyport/core/kind";
 import { type CacheApi, type CacheUser, isMissing } from "./cache.ts";
 import { wordCall } from "./call.ts";
-import { openClients, pages } from "./page.ts";
+import { once, openClients, pages } from "./page.ts";
 import type { World } from "./rds.ts";
 
 const pageSize = 100;
@@ -25,6 +25,7 @@ const shortPage = 50;
 
 export const openElasticacheApi = (world: Pick<World, "connection" | "roles">) => {
   const clientFor = openClients(world, (options) => new ElastiCacheClient(options));
+  const changerFor = openClients(world, (options) => new ElastiCacheClient(options), once);
   const at = (Marker: string | undefined) => (Marker === undefined ? {} : { Marker });
 
   const api: CacheApi = {
@@ -53,7 +54,7 @@ export const openElasticacheApi = (world: Pick<World, "connection" | "roles">) =
     },
     async setPasswords(listing, UserId, passwords) {
       const Passwords = passwords.map((one) => one.reveal());
-      await clientFor(listing).send(
+      await changerFor(listing).send(
         new ModifyUserCommand({ UserId, AuthenticationMode: { Type: "password", Passwords } }),
       );
     },

@@ -13,13 +13,14 @@ import {
 import type { Listing } from "@sallyport/core/kind";
 import { type CacheApi, type CacheUser, isMissing } from "./cache.ts";
 import { wordCall } from "./call.ts";
-import { openClients, pages } from "./page.ts";
+import { once, openClients, pages } from "./page.ts";
 import type { World } from "./rds.ts";
 
 const pageSize = 50;
 
 export const openMemorydbApi = (world: Pick<World, "connection" | "roles">) => {
   const clientFor = openClients(world, (options) => new MemoryDBClient(options));
+  const changerFor = openClients(world, (options) => new MemoryDBClient(options), once);
   const at = (NextToken: string | undefined) => (NextToken === undefined ? {} : { NextToken });
 
   const api: CacheApi = {
@@ -48,7 +49,7 @@ export const openMemorydbApi = (world: Pick<World, "connection" | "roles">) => {
     },
     async setPasswords(listing, UserName, passwords) {
       const Passwords = passwords.map((one) => one.reveal());
-      await clientFor(listing).send(
+      await changerFor(listing).send(
         new UpdateUserCommand({ UserName, AuthenticationMode: { Type: "password", Passwords } }),
       );
     },

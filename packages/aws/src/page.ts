@@ -3,11 +3,13 @@ import { Failure } from "@sallyport/core/failure";
 import type { Listing } from "@sallyport/core/kind";
 import { hopsOf } from "./assume.ts";
 import { wordCall } from "./call.ts";
-import { clientOptions } from "./client.ts";
+import { clientOptions, type Patience } from "./client.ts";
 import type { World } from "./rds.ts";
 
 /** Listings are not in anybody's way: they may wait out a throttled API. */
 const patience = { connectFor: 3000, requestFor: 15_000, attempts: 6 };
+/** A change whose answer was lost may have been made: who asked for it looks first, and then decides. */
+export const once: Patience = { ...patience, attempts: 1 };
 /** Whose name CloudTrail shows for a listing in another account. */
 const lister = "discovery";
 
@@ -15,6 +17,7 @@ const lister = "discovery";
 export const openClients = <C>(
   { connection, roles }: Pick<World, "connection" | "roles">,
   make: (options: ReturnType<typeof clientOptions>) => C,
+  patient: Patience = patience,
 ): ((listing: Listing) => C) => {
   const clients = new Map<string, C>();
   return ({ region, assume }) => {
@@ -22,7 +25,7 @@ export const openClients = <C>(
     const known = clients.get(id);
     if (known !== undefined) return known;
     const keys = () => roles.keys({ hops: hopsOf(assume), person: lister, region });
-    const fresh = make(clientOptions({ ...connection, region, keys }, patience));
+    const fresh = make(clientOptions({ ...connection, region, keys }, patient));
     clients.set(id, fresh);
     return fresh;
   };
