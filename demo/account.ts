@@ -70,13 +70,13 @@ const addDatabaseRole = async ({ account }: Laptop, shelf: MongoServer): Promise
 };
 
 /** Ports people type: these when free, any others when not. */
-const ports = { api: 8700, postgres: 15432, mysql: 13306, mongodb: 17017, gate: 17443 };
+const ports = { api: 8700, postgres: 15432, mysql: 13306, mongodb: 17017, redis: 16379, gate: 17443 };
 const openAnywhere = async (): Promise<Laptop> => {
   try {
     return await openLaptop({ ports });
   } catch (thrown) {
     if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE")) throw thrown;
-    say("ports 8700, 15432, 13306, 17017 or 17443 are taken: using free ones");
+    say("ports 8700, 15432, 13306, 17017, 16379 or 17443 are taken: using free ones");
     return openLaptop();
   }
 };
@@ -134,7 +134,7 @@ export const openStage = async (): Promise<Stage> => {
     for (const _ of [1, 2]) await laptop.startProxy();
     laptop.schedule.start();
     good(
-      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB), ${laptop.ports.mongodb} (MongoDB) and ${laptop.ports.gate} (gate)`,
+      `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB), ${laptop.ports.mongodb} (MongoDB), ${laptop.ports.redis} (Redis) and ${laptop.ports.gate} (gate)`,
     );
     return { laptop, shop: shop !== undefined, close };
   } catch (thrown) {

@@ -47,6 +47,7 @@ const standIns: Readonly<Record<ProtocolName, (user: string) => Credential>> = {
   // a real MariaDB takes a password by its scramble alone
   mysql: (user) => ({ as: "password", user, password, methods: "challenge" }),
   // whose proof is taken at its word
+  redis: (user) => ({ as: "password", user, password, methods: "clear" }),
   mongodb: (user) => ({ as: "aws", user, sign: async () => ({ authorization: "a signature", date: "today" }) }),
 };
 

@@ -3,7 +3,7 @@
 import * as z from "zod";
 import { Name } from "./name.ts";
 
-export const protocolNames = ["postgres", "mysql", "mongodb"] as const;
+export const protocolNames = ["postgres", "mysql", "mongodb", "redis"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** What the project needs to know of a protocol without speaking it. */
@@ -24,6 +24,7 @@ export const protocols = {
   postgres: { port: 5432, checksName: true, programs: ["psql"], scheme: "postgresql" },
   mysql: { port: 3306, checksName: false, programs: ["mariadb", "mysql"], scheme: "mysql" },
   mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
+  redis: { port: 6379, checksName: false, programs: ["redis-cli"], scheme: "rediss" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
 export const kindNames = [

@@ -25,7 +25,7 @@ export interface Presented {
   /** Aborted: no session is registered any more. */
   readonly signal: AbortSignal;
   /** What the client itself asked for: refused unless the token says the same. */
-  readonly asked?: { readonly protocol: string; readonly user: string; readonly name?: string };
+  readonly asked?: { readonly protocol: string; readonly user?: string; readonly name?: string };
 }
 
 export interface Admissions {
@@ -56,14 +56,16 @@ const isKey = (token: ConnectToken, means: Means): boolean => {
 /** @throws Failure `denied` */
 export const requireSame = (
   token: ConnectToken,
-  asked: { readonly protocol: string; readonly user: string; readonly name?: string },
+  asked: { readonly protocol: string; readonly user?: string; readonly name?: string },
 ): void => {
   // where any name may be used, a client need not say which, and may say another than the token's; where each command names its
   // own, a login names none
   const facts: Readonly<Record<string, ProtocolFacts>> = protocols;
   const { checksName = true, namesLater = false } = facts[token.protocol] ?? {};
   const named = !checksName || (namesLater && asked.name === undefined) || asked.name === token.dbName;
-  if (asked.protocol === token.protocol && asked.user === token.dbUser && named) return;
+  // who names no user means whoever the token is for
+  const { user = token.dbUser } = asked;
+  if (asked.protocol === token.protocol && user === token.dbUser && named) return;
   const what = [`user ${JSON.stringify(token.dbUser)}`];
   if (token.dbName !== undefined) what.push(`database ${JSON.stringify(token.dbName)}`);
   throw new Failure("denied", `this token opens ${token.protocol} as ${what.join(" and ")} only`, {

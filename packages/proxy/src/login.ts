@@ -127,9 +127,9 @@ const sayable = (thrown: unknown, { random, log }: LoginParts): Failure => {
   return new Failure("internal", failure.message, { hint: `its name in the proxy's log is ${id}` });
 };
 
-const askedOf = (ask: Asked, protocol: string): { protocol: string; user: string; name?: string } => ({
+const askedOf = (ask: Asked, protocol: string): { protocol: string; user?: string; name?: string } => ({
   protocol,
-  user: ask.user,
+  ...(ask.user === undefined ? {} : { user: ask.user }),
   ...(ask.name === undefined ? {} : { name: ask.name }),
 });
 

@@ -14,7 +14,8 @@ export type Socket = Duplex;
 
 /** What a client asked for. A stock client brings a token; through the gate it was shown already. */
 export interface Asked {
-  readonly user: string;
+  /** Absent where the client leaves it to its token. */
+  readonly user?: string;
   /** The database name, where the protocol has one; filled in by the protocol's own default rule. */
   readonly name?: string;
   readonly token?: Secret;
@@ -62,6 +63,12 @@ export interface Gate {
   readonly deadline: { start(): void; stop(): void };
   /** Set when the client came through the gate port: the token is redeemed and this is what it stands for. */
   readonly arrived?: Authorised;
+  /** What the client dialled, in its own eyes: for a protocol whose servers tell where they are. */
+  readonly dialled?: Dialled;
+}
+export interface Dialled {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** What the gate has already settled. A protocol whose server speaks first dials `upstream` in `accept`; it is let go with the connection, whatever comes of it. */

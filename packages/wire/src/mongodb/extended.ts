@@ -3,8 +3,8 @@
 // https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md (relaxed)
 import { json } from "@sallyport/core/line";
 import { Decimal128 } from "bson";
+import { type Out, sayText } from "../json.ts";
 import { checkedEnd, types, zeroAt } from "./document.ts";
-import { type Out, sayText } from "./text.ts";
 
 const nothing = json("");
 const marks = {

@@ -2,8 +2,8 @@
 // where it is long; secrets taken out. Of an answer it says how much there was, not what.
 import { partSize, type Statement } from "@sallyport/core/audit";
 import { json, type Line, makePen } from "@sallyport/core/line";
+import { jsonText, type Out, sayText } from "../json.ts";
 import { sayDocument } from "./extended.ts";
-import { jsonText, type Out, sayText } from "./text.ts";
 
 export type Record = (statement: Statement) => void;
 

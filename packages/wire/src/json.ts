@@ -1,4 +1,4 @@
-// Text of BSON as a JSON string of ASCII, written from its bytes: plain text by the line itself, other text piece by piece, and what is
+// Text as a JSON string of ASCII, written from its bytes: plain text by the line itself, other text piece by piece, and what is
 // not UTF-8 as the platform's decoder reads it. https://www.rfc-editor.org/rfc/rfc8259 https://www.rfc-editor.org/rfc/rfc3629
 import { json, type Line } from "@sallyport/core/line";
 

@@ -1,0 +1,153 @@
+// What an audit line says of a command and of its answer: the name and the keys whole, other arguments to 256 bytes and then how
+// long they are; of an answer only an error. What logs somebody in is told by the user alone, and of what is refused no argument.
+import { isUtf8 } from "node:buffer";
+import { partSize, type Statement } from "@sallyport/core/audit";
+import { json, type Line } from "@sallyport/core/line";
+import { jsonText, sayText } from "../json.ts";
+import { unfinished } from "../text.ts";
+import { type Command, eachKey } from "./command.ts";
+import type { Words } from "./word.ts";
+
+export type Record = (statement: Statement) => void;
+
+/** Of an argument that is no key so much is told. */
+export const keptBytes = 256;
+const overhead = 128;
+const longestName = 64;
+
+const openings = {
+  ...{ command: json(',"type":"command","command":'), refused: json(',"type":"refused","command":') },
+  ...{ error: json(',"type":"error","command":'), answered: json(',"answered":true'), user: json(',"user":') },
+  ...{ args: json(',"args":['), first: json(""), next: json(","), close: json("]"), text: json(',"text":') },
+  ...{ cut: json('{"text":'), binary: json('{"base64":'), bytes: json(',"bytes":'), end: json("}") },
+};
+
+/** Names come again and again. */
+const worded = new Map<string, Uint8Array>();
+const wordName = (text: string): Uint8Array => {
+  const found = worded.get(text);
+  if (found) return found;
+  const made = jsonText(text);
+  if (worded.size < 1_000 && text.length <= longestName) worded.set(text, made);
+  return made;
+};
+
+/** A value of `bytes`, of which `from` to `to` is shown and which is `length` long in all. */
+const sayValue = (line: Line, before: Uint8Array, bytes: Buffer, from: number, to: number, length: number): void => {
+  if (length === to - from && line.text(before, bytes, from, to)) return;
+  line.fixed(before);
+  const shown = bytes.subarray(from, to);
+  const whole = length === shown.length ? shown : shown.subarray(0, shown.length - unfinished(shown));
+  if (!isUtf8(whole)) {
+    line.fixed(openings.binary);
+    line.fixed(jsonText(shown.toString("base64")));
+  } else if (length === shown.length) {
+    sayText(line, openings.first, whole, 0, whole.length);
+    return;
+  } else sayText(line, openings.cut, whole, 0, whole.length);
+  if (length !== shown.length) line.number(openings.bytes, length);
+  line.fixed(openings.end);
+};
+
+const noKeys: ReadonlySet<number> = new Set();
+const keysOf = (command: Command | undefined, words: Words): ReadonlySet<number> => {
+  if (!command) return noKeys;
+  const keys = new Set<number>();
+  eachKey(command, words, (at) => void keys.add(at));
+  return keys;
+};
+
+/** Arguments from `first` on, those that are there. Which are keys is asked only where it makes a difference. */
+const sayArguments = (line: Line, command: Command | undefined, words: Words, first: number): void => {
+  const { bytes, starts, ends, count } = words;
+  let keys: ReadonlySet<number> | undefined;
+  for (let at = first; at < count; at++) {
+    const from = starts[at] ?? 0;
+    const to = ends[at] ?? 0;
+    const before = at === first ? openings.first : openings.next;
+    if (to - from > keptBytes) keys ??= keysOf(command, words);
+    const shown = to - from > keptBytes && !keys?.has(at) ? from + keptBytes : to;
+    sayValue(line, before, bytes, from, shown, to - from);
+  }
+};
+const sayName = (line: Line, opening: Uint8Array, words: Words): void => {
+  const [from = 0, to = 0] = [words.starts[0], words.ends[0]];
+  sayValue(line, opening, words.bytes, from, Math.min(to, from + longestName), to - from);
+};
+
+/** A command that is there in full. */
+export const commandStatement = (
+  command: Command | undefined,
+  words: Words,
+  how: { readonly user?: string | undefined; readonly answered?: boolean } = {},
+): Statement => ({
+  size: overhead + Math.min(partSize, (words.ends[words.count - 1] ?? 0) - (words.starts[0] ?? 0)),
+  say: (line) => {
+    sayName(line, openings.command, words);
+    if (how.user !== undefined) {
+      line.fixed(openings.user);
+      line.fixed(wordName(how.user));
+    }
+    if (words.count > 1) {
+      line.fixed(openings.args);
+      sayArguments(line, command, words, 1);
+      line.fixed(openings.close);
+    }
+    if (how.answered) line.fixed(openings.answered);
+  },
+});
+
+/** A login inside the session: whose, and by whom it was done. */
+export const loginStatement = (name: string, user: string, answered: boolean): Statement => ({
+  size: overhead + user.length,
+  say: (line) => {
+    line.fixed(openings.command);
+    line.fixed(wordName(name));
+    line.fixed(openings.user);
+    line.fixed(jsonText(user));
+    if (answered) line.fixed(openings.answered);
+  },
+});
+/** A command that goes no further, and why. */
+export const refusedStatement = (name: string, why: string): Statement => ({
+  size: overhead + why.length,
+  say: (line) => {
+    line.fixed(openings.refused);
+    line.fixed(wordName(name));
+    line.members({ reason: why });
+  },
+});
+/** An error that the database answered with. */
+export const errorStatement = (name: string, text: Buffer): Statement => ({
+  size: overhead + text.length,
+  say: (line) => {
+    line.fixed(openings.error);
+    line.fixed(wordName(name));
+    sayText(line, openings.text, text, 0, text.length);
+  },
+});
+
+/** An argument of a command that comes in pieces: its beginning, and how long it is. */
+export interface Piece {
+  readonly shown: Buffer;
+  readonly length: number;
+}
+/** A part of a long command: the first has its name. */
+export const partStatement = (
+  words: Words | undefined,
+  pieces: readonly Piece[],
+  part: number,
+  last: boolean,
+): Statement => ({
+  size: overhead + pieces.reduce((sum, { shown }) => sum + shown.length + 16, 0),
+  part,
+  last,
+  say: (line) => {
+    if (words) sayName(line, openings.command, words);
+    line.fixed(openings.args);
+    pieces.forEach(({ shown, length }, at) => {
+      sayValue(line, at === 0 ? openings.first : openings.next, shown, 0, shown.length, length);
+    });
+    line.fixed(openings.close);
+  },
+});
