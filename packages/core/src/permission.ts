@@ -155,6 +155,7 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
   rotate: (d) => [
     items(d, ["Query"], "config", "database"),
     items(d, ["GetItem", "Query", "PutItem"], "managed"),
+    items(d, ["GetItem"], "run"),
     items(d, ["PutItem"], "run", "event"),
     {
       actions: [

@@ -8,7 +8,8 @@ import { openKinds } from "@sallyport/aws/kinds";
 import { loadRoots } from "@sallyport/aws/roots";
 import { openSigner } from "@sallyport/aws/signer";
 import { openTable } from "@sallyport/aws/table";
-import { readSecret, vaultClient } from "@sallyport/aws/vault";
+import { openVault, readSecret, vaultClient } from "@sallyport/aws/vault";
+import { openManagedPasswords } from "@sallyport/core/managed-password";
 import type { Clock, Random } from "@sallyport/core/ports";
 import { protocols } from "@sallyport/wire/protocols";
 import { openCertificate, sourceOf } from "./certificate.ts";
@@ -40,7 +41,8 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
     loadRoots(settings.caFile === undefined ? {} : { file: settings.caFile }),
     readSecret(vaultClient(), settings.cancelSecret),
   ]);
-  const kinds = openKinds({ clock });
+  const store = openTable({ name: settings.table });
+  const kinds = openKinds({ clock, managed: openManagedPasswords({ store, vault: openVault() }) });
   const sink = await openSink({ proxy: id, settings, clock, log });
   const signer = settings.auditKey === undefined ? undefined : openSigner({ key: settings.auditKey });
   const upstream: ProxyParts["upstream"] = (database, grant) =>
@@ -53,18 +55,18 @@ const start = async (id: string, settings: Settings, log: Log): Promise<RunningP
   const moved = (): void => {
     for (const kind of Object.values(kinds)) kind.forget?.();
   };
-  const { network, host, plainPorts, gatePort, healthPort, peerPort } = settings;
+  const { network, direct, host, plainPorts, gatePort, healthPort, peerPort } = settings;
   const peerAddress = settings.peerAddress || (await readTaskAddress(settings.metadata));
   const { metadata, agent, drainForMs } = settings;
   const revision = settings.revision ?? (metadata === "" ? undefined : await readTaskRevision(metadata));
   const protection = agent === undefined ? undefined : openProtection({ endpoint: agent, steady, log });
   const deployed = { ...(revision !== undefined && { revision }), ...(protection && { protection }), drainForMs };
   const ports = { host, plainPorts, gatePort, healthPort, peerPort, peerAddress };
-  const store = openTable({ name: settings.table });
   const { trust } = certificate;
   setInterval(() => void certificate.refresh(), settings.certEveryMs).unref();
   const world = { store, sink, trust, clock, steady, random, digest, log, cancelSecret, upstream, moved };
-  return openProxy({ id, network, version, protocols, ...ports, ...world, ...deployed, ...(signer && { signer }) });
+  const settled = { ...(direct && { direct }), ...(signer && { signer }) };
+  return openProxy({ id, network, version, protocols, ...ports, ...world, ...deployed, ...settled });
 };
 
 const stopOnSignal = (proxy: RunningProxy, settings: Settings, log: Log): void => {
