@@ -46,7 +46,7 @@ export interface TunnelOf {
 export const openTunnelFor = async (
   world: World,
   person: string,
-  wish: { readonly database: string; readonly user: string; readonly name: string },
+  wish: { readonly database: string; readonly user: string; readonly name?: string },
 ): Promise<TunnelOf> => {
   const configDir = await mkdtemp(join(tmpdir(), "sally-e2e-"));
   const server = world.laptop.api;

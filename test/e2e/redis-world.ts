@@ -1,0 +1,143 @@
+// A world (world.ts) with Redis in it: `till`, a replication group of ElastiCache of a primary and a replica, and `wares`, a cluster
+// of MemoryDB of three primaries. Each has the IAM user ann, app, whose password is Sallyport's to rotate, and keeper, whose is
+// its own. Needs the server installed; each file skips with the reason where it is not.
+import type { ConnectAnswer } from "@sallyport/core/api";
+import { secret } from "@sallyport/core/secret";
+import type { CachePlace } from "@sallyport/local/cache-user";
+import type { AddedCache } from "@sallyport/local/caches";
+import type { Laptop } from "@sallyport/local/laptop";
+import { haveBinaries, howToInstall } from "@sallyport/local/redis/binaries";
+import { eventually } from "./attack.ts";
+import { openTunnelFor, type TunnelOf, type Way } from "./clients/way.ts";
+import { openWorld, plainly, type World, type WorldOptions } from "./world.ts";
+
+export const missing = (await haveBinaries()) ? undefined : `no Redis here: ${howToInstall}`;
+
+/** What keeper logs in with, by itself. */
+export const keeperPassword = "keepers-own-password-1";
+/** What app logged in with before anybody rotated it. */
+export const firstPassword = "the-first-password-of-app";
+
+export interface Counter {
+  readonly world: World;
+  readonly till: AddedCache;
+  readonly wares: AddedCache;
+  /** Runs the function rotate, as each minute does. */
+  tick(): Promise<Rotation>;
+  /** Connections that the caches have seen so far. */
+  connections(): number;
+  close(): Promise<void>;
+}
+export interface Rotation {
+  readonly managed: number;
+  readonly due: number;
+  readonly rotated: number;
+  readonly failed: number;
+  readonly waiting: number;
+}
+
+const addUsers = ({ cacheUsers }: Laptop, place: CachePlace, group: string): void => {
+  cacheUsers.addUser(place, { id: "ann", type: "iam" });
+  cacheUsers.addUser(place, {
+    id: "app",
+    type: "password",
+    passwords: [secret(firstPassword)],
+    tags: { "sallyport/managed": "true" },
+  });
+  cacheUsers.addUser(place, { id: "keeper", type: "password", passwords: [secret(keeperPassword)] });
+  cacheUsers.changeUser(place, "default", { type: "password", passwords: [secret("nobody-knows-this-one")] });
+  cacheUsers.setGroup(place, group, ["default", "ann", "app", "keeper"]);
+};
+
+const documents = (region: string) =>
+  [
+    {
+      kind: "discovery_config",
+      version: "v1",
+      metadata: { name: "caches" },
+      spec: { aws: [{ types: ["elasticache", "memorydb"], regions: [region], tags: { "*": ["*"] } }] },
+    },
+    ...(["caches", "keepers"] as const).map((name) => ({
+      kind: "role" as const,
+      version: "v7" as const,
+      metadata: { name },
+      spec: {
+        allow: { db_labels: { env: "dev" }, db_users: ["ann", "app", "keeper"] },
+        options: name === "keepers" ? { own_auth: true } : { scripts: true, max_session_ttl: "30h" },
+      },
+    })),
+  ] as const;
+
+export const openCounter = async (options: WorldOptions = {}): Promise<Counter> => {
+  const world = await openWorld(options);
+  try {
+    const { laptop } = world;
+    const home = { accountId: laptop.account.id, region: laptop.region };
+    laptop.cacheUsers.takes(0);
+    addUsers(laptop, { service: "elasticache", ...home }, "crew");
+    addUsers(laptop, { service: "memorydb", ...home }, "crew");
+    const [till, wares] = await Promise.all([
+      laptop.databases.addReplicationGroup({ id: "till", userGroups: ["crew"], tags: { env: "dev" } }),
+      laptop.databases.addMemoryCluster({ name: "wares", shards: 3, acl: "crew", tags: { env: "dev" } }),
+    ]);
+    for (const document of documents(laptop.region)) await world.put(structuredClone(document) as never);
+    await world.discover();
+    const tick = async (): Promise<Rotation> => (await laptop.runtime.invoke("rotate", {})) as Rotation;
+    return {
+      world,
+      till,
+      wares,
+      tick,
+      connections: () => [...till.fronts, ...wares.fronts].reduce((sum, one) => sum + one.counters().connections, 0),
+      close: world.close,
+    };
+  } catch (thrown) {
+    await world.close();
+    throw thrown;
+  }
+};
+
+/** Ticks until every managed user has a password of ours. */
+export const rotated = async ({ tick, world }: Counter): Promise<void> => {
+  await eventually(
+    "the first rotation",
+    async () => {
+      await tick();
+      const { resources } = await world.admin.call("listResources", { kind: "managed_user" });
+      return resources.length > 0 && resources.every((one) => one.kind === "managed_user" && one.spec.last_success);
+    },
+    30_000,
+  );
+};
+
+/** A bearer token for one of the caches. */
+export const bearerOf = (
+  client: Awaited<ReturnType<World["person"]>>,
+  over: { user?: string; database?: string } = {},
+): Promise<ConnectAnswer> => client.call("connect", { database: "till", user: "ann", ...over });
+
+/** What a suite of one client works with; ready when its tests run. */
+export interface Ground {
+  readonly way: Way;
+  readonly database: "till" | "wares";
+  readonly counter: () => Counter;
+}
+
+/** A fresh bearer token each time, which has only so many logins. */
+export const plainCache = (counter: () => Counter, person: string, database: string, user = "ann"): Way => {
+  let client: ReturnType<World["person"]> | undefined;
+  return {
+    name: "the plain port",
+    place: async () => {
+      client ??= counter().world.person(person, ["caches"]);
+      return plainly(counter().world.laptop, await bearerOf(await client, { database, user }));
+    },
+  };
+};
+
+export const tunnelledCache = ({ tunnel: { host, port } }: TunnelOf, user = "ann"): Way => ({
+  name: "the tunnel",
+  place: async () => ({ host, port, user, database: "", password: "any" }),
+});
+
+export { openTunnelFor };
