@@ -134,6 +134,27 @@ const wordings = {
     cleared: [],
     others: (): Record<string, string> => ({}),
   },
+  redis: {
+    scheme: ({ tls }) => (tls ? "rediss" : "redis"),
+    // through a tunnel one is known already; a client that shows nothing is asked for nothing
+    account: (target): string => (target.tls ? account(target) : ""),
+    // redis-py's words: it looks at no host name by itself. Of the others each verifies in full, or reads no query
+    query: ({ tls }): Record<string, string> =>
+      tls ? { ssl_cert_reqs: "required", ssl_check_hostname: "true", ssl_ca_certs: tls.caFile } : {},
+    words: ({ host, port, user, name, tls }): readonly string[] => [
+      ...["-h", host, "-p", String(port)],
+      ...(tls ? ["--tls", "--cacert", tls.caFile, "--user", user] : []),
+      ...(name === undefined ? [] : ["-n", name]),
+    ],
+    hidden: ({ password }): Record<string, string> => (password ? { REDISCLI_AUTH: password.reveal() } : {}),
+    variables: (target): Record<string, string> => ({
+      ...wordings.redis.hidden(target),
+      ...(target.tls && { NODE_EXTRA_CA_CERTS: target.tls.caFile }),
+      REDIS_URL: connectionUrl(target),
+    }),
+    cleared: ["REDISCLI_AUTH"],
+    others: (): Record<string, string> => ({}),
+  },
 } as const satisfies Record<ProtocolName, Wording>;
 
 /** A connection URL, the password in it where there is one. */

@@ -21,11 +21,25 @@ export const noteDemands = (context: Context, protocol: ProtocolName, database: 
   note(context, `hint: use the tunnel, which clears it for the program it starts: sally db connect ${database}`);
 };
 
+/** What the protocol's own program leaves unchecked without a tunnel, whatever flags it is given. */
+const unchecked: Partial<Readonly<Record<ProtocolName, string>>> = {
+  redis: "redis-cli checks who issued the certificate, not whose it is",
+};
+
+/** A line on stderr where a program is to connect directly that can't verify in full. */
+export const noteUnchecked = (context: Context, protocol: ProtocolName, database: string): void => {
+  const what = unchecked[protocol];
+  if (what === undefined) return;
+  note(context, what);
+  note(context, `hint: the tunnel checks both: sally db connect ${database}`);
+};
+
 /** How to get the protocol's own program, where it is not there. */
 export const howToInstall = {
   postgres: "install it (apt install postgresql-client, brew install libpq)",
   mysql: "install one (apt install mariadb-client, brew install mariadb)",
   mongodb: "install it (npm install --global mongosh, brew install mongosh)",
+  redis: "install it (apt install redis-tools, brew install redis)",
 } as const satisfies Record<ProtocolName, string>;
 
 /** What the help of the commands says that lead to a client program. */

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { programLine } from "../connection.ts";
 import type { Context } from "../context.ts";
-import { noteDemands } from "../demand.ts";
+import { noteDemands, noteUnchecked } from "../demand.ts";
 import { requireLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { requireProfile } from "../profile.ts";
@@ -13,6 +13,7 @@ const act = (context: Context, database: string | undefined, format: Format): vo
   const login = requireLogin(context, requireProfile(context).server, database);
   if (format === "cmd") {
     noteDemands(context, login.protocol, login.database);
+    noteUnchecked(context, login.protocol, login.database);
     say(context, programLine(targetOf(login)));
     return;
   }

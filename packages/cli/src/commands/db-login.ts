@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { connectionUrl, programLine } from "../connection.ts";
 import type { Context } from "../context.ts";
-import { noteDemands, pluginHelp } from "../demand.ts";
+import { noteDemands, noteUnchecked, pluginHelp } from "../demand.ts";
 import { keepLogin, targetOf } from "../direct.ts";
 import { type Format, formatOption, printAs } from "../format.ts";
 import { type WishOptions, withWish } from "../option.ts";
@@ -20,6 +20,7 @@ const act = async (context: Context, database: string, options: Options): Promis
   const target = targetOf(login);
   const url = connectionUrl(target);
   noteDemands(context, login.protocol, login.database);
+  noteUnchecked(context, login.protocol, login.database);
   if (options.format === "cmd") {
     say(context, programLine(target));
     return;
