@@ -1,0 +1,267 @@
+// MULTI, EXEC and WATCH over many nodes: a transaction begins on the node that its first key names and stays there; a key elsewhere is
+// CROSSSLOT, as in any cluster. When its slot moves before it is carried out, it is begun again where the slot went; with WATCH it
+// is not carried out instead, as if a watched key had changed: the client tries again, as it must be ready to.
+// https://redis.io/docs/latest/develop/using-commands/transactions/
+import type { Peer } from "../protocol.ts";
+import { type Ask, newAsk } from "./ask.ts";
+import type { Branch } from "./branch.ts";
+import type { Cluster, Request, Taken } from "./cluster.ts";
+import { type Command, eachKey, fits } from "./command.ts";
+import { isError, ok } from "./element.ts";
+import { command, errorLine, simple } from "./message.ts";
+import { isRedirect, type Recovery } from "./recovery.ts";
+import { slotOf } from "./slot.ts";
+
+export interface Transactions {
+  /** Takes what belongs to a transaction, or all of it while one is open. `alone`: it can't be a part of one. */
+  take(request: Request, known: Command | undefined, alone: boolean): Taken;
+  /** Is one begun? */
+  open(): boolean;
+  lost(branch: Branch): void;
+  clear(): void;
+}
+
+interface Transaction {
+  /** Said before it, on whichever node: CLIENT CACHING. */
+  readonly preface: Buffer | undefined;
+  /** What was queued, for another node should it come to that. */
+  readonly commands: Buffer[];
+  branch: Branch | undefined;
+  slot: number;
+  /** Something in it could not be queued: it is never carried out. */
+  spoiled: boolean;
+  /** What the node said to MULTI when it was not OK. */
+  refused: Buffer | undefined;
+  /** How a node said that the slot is elsewhere, and which. */
+  moved: { readonly line: string; readonly by: Peer } | undefined;
+}
+interface Watch {
+  branch: Branch;
+  readonly slot: number;
+  /** It may have missed a change. */
+  void: boolean;
+}
+
+const multi = command("MULTI");
+const discard = command("DISCARD");
+const queued = simple("QUEUED");
+const crossSlot = errorLine("CROSSSLOT Keys in request don't hash to the same slot");
+const aborted = errorLine("EXECABORT Transaction discarded because of previous errors.");
+const nested = errorLine("ERR MULTI calls can not be nested");
+const watchInside = errorLine("ERR WATCH inside MULTI is not allowed");
+const inside = (name: string): Buffer =>
+  errorLine(
+    `ERR ${name.replace("|", " ").toUpperCase()} concerns every node of the cluster and can't be a part of a transaction`,
+  );
+
+const none = -1;
+const apart = -2;
+/** The slot of its keys; `none` without keys, `apart` when they are in several. */
+export const slotOfKeys = (known: Command | undefined, { words }: Pick<Request, "words">): number => {
+  let slot = none;
+  if (!known) return slot;
+  eachKey(known, words, (at) => {
+    const its = slotOf(words.bytes, words.starts[at] ?? 0, words.ends[at] ?? 0);
+    slot = slot === none || slot === its ? its : apart;
+  });
+  return slot;
+};
+
+export interface TransactionOptions {
+  readonly cluster: Cluster;
+  readonly recovery: Pick<Recovery, "later" | "find">;
+  /** Of CLIENT CACHING, once. */
+  preface(): Buffer | undefined;
+}
+
+export const openTransactions = ({ cluster, recovery, preface }: TransactionOptions): Transactions => {
+  let open: Transaction | undefined;
+  let watch: Watch | undefined;
+  /** Nodes that have taken a MULTI from this user: the next one need not be waited for. */
+  const trusted = new WeakSet<Branch>();
+
+  /** Where keys are watched; nowhere once a change may have been missed. */
+  const watching = (): Branch | undefined => (watch?.void === false ? watch.branch : undefined);
+  const nil = (): Buffer => Buffer.from(cluster.version() === 3 ? "_\r\n" : "*-1\r\n");
+  const leave = (): void => {
+    open = undefined;
+    watch = undefined;
+  };
+
+  /** Queues what a client was told is queued. */
+  const replay = (of: Transaction, branch: Branch, asking: boolean): void => {
+    if (asking) cluster.whisper(branch, command("ASKING"));
+    if (of.preface) cluster.whisper(branch, of.preface);
+    cluster.whisper(branch, multi);
+    queueAgain(of, branch);
+  };
+  const queueAgain = (of: Transaction, branch: Branch): void => {
+    for (const bytes of of.commands)
+      cluster.whisper(branch, bytes, undefined, { failed: (line, by) => note(of, line, by) });
+  };
+  /** A queued command whose slot is elsewhere counts as queued: all of it is begun again there. */
+  const note = (of: Transaction, line: string, by: Peer): Buffer | undefined => {
+    if (!isRedirect(line)) return undefined;
+    of.moved = { line, by };
+    return queued;
+  };
+
+  /** MULTI at the node; false when its answer has to be waited for. */
+  const start = (of: Transaction, branch: Branch): boolean => {
+    of.branch = branch;
+    if (trusted.has(branch)) {
+      replay(of, branch, false);
+      return true;
+    }
+    const free = cluster.hold();
+    if (of.preface) cluster.whisper(branch, of.preface);
+    cluster.whisper(branch, multi, (answer) => {
+      if (isError(answer)) of.refused = answer;
+      else {
+        trusted.add(branch);
+        queueAgain(of, branch);
+      }
+      free();
+    });
+    return false;
+  };
+  /** The node that the first key names, whatever was begun elsewhere. False when it has to be waited for. */
+  const go = (of: Transaction, branch: Branch): boolean => {
+    if (of.branch === branch) return true;
+    if (of.branch) cluster.whisper(of.branch, discard);
+    return start(of, branch);
+  };
+
+  const spoil = (of: Transaction, words: Buffer): Taken => {
+    of.spoiled = true;
+    cluster.answer(words);
+    return "taken";
+  };
+
+  const queue = (of: Transaction, request: Request, known: Command | undefined, alone: boolean): Taken => {
+    if (of.refused) return spoil(of, of.refused);
+    const { bytes, from, to } = request;
+    const valid = known !== undefined && fits(known, request.words);
+    if (alone && valid) return spoil(of, inside(known.name));
+    const slot = valid ? slotOfKeys(known, request) : none;
+    if (slot === apart || (slot >= 0 && of.slot >= 0 && slot !== of.slot)) return spoil(of, crossSlot);
+    const watched = watching();
+    const named = slot < 0 ? undefined : watched && watch?.slot === slot ? watched : cluster.owner(slot);
+    if (named && of.slot === none && watched && watched !== named) return spoil(of, crossSlot);
+    const branch = (of.slot === none && named) || of.branch || watched || cluster.home();
+    if (!go(of, branch)) return "wait";
+    if (slot >= 0) of.slot = slot;
+    of.commands.push(Buffer.from(bytes.subarray(from, to)));
+    const whole = (answer: Buffer): Buffer => answer;
+    cluster.send(branch, newAsk(bytes, from, to, slot, { whole, failed: (line, by) => note(of, line, by) }));
+    return "taken";
+  };
+
+  /** Carries all of it out where its slot is now. */
+  const again = (of: Transaction, ask: Ask): void => {
+    cluster.settle();
+    recovery.later(ask, async () => {
+      const { moved } = of;
+      of.moved = undefined;
+      const { branch, asking } = await recovery.find(moved?.line ?? "TRYAGAIN", moved?.by, of.slot, ask.tries);
+      replay(of, branch, asking);
+      cluster.send(branch, ask);
+    });
+  };
+  const carryOut = (of: Transaction, request: Request): Taken => {
+    const missed = watch?.void === true;
+    if (!of.branch && !of.spoiled && !missed) {
+      if (!watch) {
+        leave();
+        cluster.answer(Buffer.from("*0\r\n"));
+        return "taken";
+      }
+      if (!start(of, watch.branch)) return "wait";
+    }
+    const { branch } = of;
+    const watched = watch !== undefined;
+    leave();
+    if (of.refused || of.spoiled || missed || !branch) {
+      if (branch) cluster.whisper(branch, discard);
+      cluster.answer(missed && !of.spoiled ? nil() : aborted);
+      return "taken";
+    }
+    const { bytes, from, to } = request;
+    const ask: Ask = newAsk(bytes, from, to, of.slot, {
+      failed: (line, by) => {
+        if (isRedirect(line)) of.moved = { line, by };
+        if (!of.moved) return undefined;
+        if (watched) return nil();
+        again(of, ask);
+        return "taken";
+      },
+    });
+    cluster.send(branch, ask);
+    return "taken";
+  };
+
+  const watchKeys = (request: Request, known: Command): Taken => {
+    const slot = slotOfKeys(known, request);
+    if (slot < 0) return "pass";
+    const branch = watch?.slot === slot ? watch.branch : cluster.owner(slot);
+    if (!branch) return "pass";
+    if (watch && watch.branch !== branch) {
+      cluster.answer(crossSlot);
+      return "taken";
+    }
+    const mine: Watch = watch ?? { branch, slot, void: false };
+    watch = mine;
+    const { bytes, from, to } = request;
+    let first = true;
+    const sent = (): void => {
+      // it was asked again elsewhere: what was watched before is not watched there
+      if (!first) mine.void = true;
+      first = false;
+    };
+    cluster.send(branch, newAsk(bytes, from, to, slot, { sent }));
+    return "taken";
+  };
+
+  const outside = (request: Request, known: Command): Taken => {
+    const { name } = known;
+    if (name === "multi") {
+      const fresh = { branch: undefined, slot: none, spoiled: false, refused: undefined, moved: undefined };
+      open = { preface: preface(), commands: [], ...fresh };
+      cluster.answer(ok);
+      return "taken";
+    }
+    if (name === "watch") return watchKeys(request, known);
+    if (name !== "unwatch" || !watch) return "pass";
+    const { bytes, from, to } = request;
+    cluster.send(watch.branch, newAsk(bytes, from, to, none));
+    watch = undefined;
+    return "taken";
+  };
+
+  return {
+    take: (request, known, alone) => {
+      const valid = known !== undefined && fits(known, request.words) ? known : undefined;
+      if (!open) return valid ? outside(request, valid) : "pass";
+      const { bytes, from, to } = request;
+      if (valid?.name === "multi" || valid?.name === "watch") {
+        cluster.answer(valid.name === "multi" ? nested : watchInside);
+        return "taken";
+      }
+      if (valid?.name === "exec") return carryOut(open, request);
+      if (valid?.name !== "discard") return queue(open, request, known, alone);
+      const { branch } = open;
+      leave();
+      if (branch) cluster.send(branch, newAsk(bytes, from, to, none));
+      else cluster.answer(ok);
+      return "taken";
+    },
+    open: () => open !== undefined,
+    lost: (branch) => {
+      if (watch?.branch === branch) watch.void = true;
+      if (open?.branch !== branch) return;
+      open.branch = undefined;
+      open.spoiled = true;
+    },
+    clear: leave,
+  };
+};
