@@ -1,3 +1,4 @@
+import type { LookupFunction } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { secret } from "@sallyport/core/secret";
 import type { CacheUser } from "@sallyport/local/cache-user";
@@ -96,11 +97,21 @@ export const dial = (cache: Cache, over: Omit<RedisOptions, "replyMapping"> = {}
   return client;
 };
 
+/** The laptop's names, for a client that takes a resolver; each node is then verified by its own name. */
+const lookupIn =
+  ({ hosts }: Cache): LookupFunction =>
+  (name, { all }, answer) => {
+    const address = hosts[name]?.[0];
+    if (address === undefined) answer(new Error(`no ${name} here`), "", 4);
+    else if (all) answer(null, [{ address, family: 4 }]);
+    else answer(null, address, 4);
+  };
+
 export const dialCluster = (cache: Cache, login: { username: string; password: string }) => {
-  const { fronts, hosts } = cache;
-  const client = new Cluster([{ host: fronts[0]?.host ?? "", port: cache.port }], {
-    redisOptions: { ...login, tls: { ca: authority.ca, servername: `clustercfg.${domain}` } },
-    dnsLookup: (name, answer) => answer(null, hosts[name]?.[0] ?? name, 4),
+  const [name = ""] = Object.keys(cache.hosts);
+  const client = new Cluster([{ host: name, port: cache.port }], {
+    redisOptions: { ...login, tls: { ca: authority.ca, lookup: lookupIn(cache) } },
+    dnsLookup: (asked, answer) => answer(null, asked, 4),
     clusterRetryStrategy: () => null,
   });
   client.on("error", () => {});

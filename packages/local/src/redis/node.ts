@@ -36,6 +36,7 @@ export interface RedisNode {
   /** The path of the unix socket. */
   readonly socket: string;
   readonly pid: number;
+  lives(): boolean;
   /** With which the front comes in as a user who has shown an IAM token: a second password that nobody else knows. */
   readonly frontPassword: Secret;
   /** Runs a command as the superuser. @throws Failure in the server's words */
@@ -141,6 +142,7 @@ export const startNode = async ({
   return {
     socket,
     pid: child.pid ?? 0,
+    lives: () => child.exitCode === null && child.signalCode === null,
     frontPassword: secret(randomBytes(32).toString("hex")),
     command: administration.command,
     log: () => log,

@@ -17,6 +17,7 @@ import { type RedisNode, type Settings, startNode } from "./node.ts";
 import { type Announced, type Place, type Plan, planCluster, planReplicas } from "./plan.ts";
 
 const readyWithinMs = 20_000;
+const electionWithinMs = 2_000;
 const lookEveryMs = 20;
 
 export interface RedisOptions {
@@ -51,8 +52,8 @@ export interface Redis {
   stop(): Promise<void>;
 }
 
-const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
-  const end = performance.now() + readyWithinMs;
+const until = async (what: string, holds: () => Promise<boolean>, within = readyWithinMs): Promise<void> => {
+  const end = performance.now() + within;
   while (!(await holds())) {
     if (performance.now() > end) throw new Failure("timeout", `redis did not get there in time: ${what}`);
     await wait(lookEveryMs);
@@ -141,6 +142,34 @@ const launchSomewhere = async (program: string, folder: string, options: RedisOp
   }
 };
 
+/** All others become its replicas. */
+const follow = async (nodes: readonly Member[], primary: Member): Promise<void> => {
+  await primary.command("REPLICAOF", "NO", "ONE");
+  for (const other of nodes)
+    if (other !== primary && other.lives()) await other.command("REPLICAOF", primary.host, String(primary.port));
+};
+
+/** A node of a cluster becomes the primary of its shard: by agreement, or without where there is nobody to agree. */
+const failOver = async (nodes: readonly Member[], replica: Member): Promise<void> => {
+  const linked = (await text(replica, "INFO", "replication")).includes("master_link_status:up");
+  const id = await text(replica, "CLUSTER", "MYID");
+  const agrees = async (node: Member): Promise<boolean> =>
+    new RegExp(`^${id} \\S+ (myself,)?master`, "m").test(await text(node, "CLUSTER", "NODES"));
+  const agreed = async (): Promise<boolean> =>
+    (await Promise.all(nodes.filter((node) => node.lives()).map(agrees))).every(Boolean);
+  if (linked) {
+    await replica.command("CLUSTER", "FAILOVER");
+    // soon after another one an election may come to nothing
+    const done = await until("a promotion", agreed, electionWithinMs).then(
+      () => true,
+      () => false,
+    );
+    if (done) return;
+  }
+  await replica.command("CLUSTER", "FAILOVER", "TAKEOVER");
+  await until("a promotion that all agree on", agreed);
+};
+
 /** Starts Redis without a user but its superuser, in a temporary folder that `stop()` deletes. @throws Failure `unsupported` where it is not installed */
 export const startRedis = async (options: RedisOptions = {}): Promise<Redis> => {
   const { server, version } = await findBinaries();
@@ -170,17 +199,8 @@ export const startRedis = async (options: RedisOptions = {}): Promise<Redis> => 
     nodes,
     isPrimary,
     promote: async (at) => {
-      const replica = nodeAt(at);
-      if (cluster) {
-        const orphaned = !(await text(replica, "INFO", "replication")).includes("master_link_status:up");
-        await replica.command("CLUSTER", "FAILOVER", ...(orphaned ? ["TAKEOVER"] : []));
-        await until(`node ${at + 1} a primary`, () => isPrimary(at));
-        return;
-      }
-      await replica.command("REPLICAOF", "NO", "ONE");
-      for (const other of nodes)
-        if (other !== replica)
-          await other.command("REPLICAOF", replica.host, String(replica.port)).catch(() => undefined);
+      if (await isPrimary(at)) return;
+      await (cluster ? failOver : follow)(nodes, nodeAt(at));
     },
     stop: async () => {
       await Promise.all(nodes.map((node) => node.stop()));
