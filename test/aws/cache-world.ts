@@ -91,7 +91,7 @@ const hosts = {
 export const cacheDatabase = (kind: CacheKind, over: Partial<Database> = {}): Database =>
   makeDatabase({
     kind,
-    protocol: "redis" as Database["protocol"],
+    protocol: "redis",
     endpoint: { host: hosts[kind], port: 6379, verifyName: hosts[kind], roots: "amazon" },
     arn: arnOf(kind, "orders"),
     labels: { engine: "valkey", "engine-version": "8.0" },

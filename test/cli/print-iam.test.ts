@@ -140,6 +140,56 @@ describe("the policies of the principals", () => {
   });
 });
 
+describe("caches", () => {
+  const cacheTypes = ["elasticache", "elasticache-serverless", "memorydb"] as const;
+  const of = (...more: string[]) => documents("--types", cacheTypes.join(), ...more);
+
+  it("have their own statements, and the API may start rotation for them alone", async () => {
+    const found = new Map((await of()).map(({ name, document }) => [name, document]));
+    const whole = { ...deployment, rotateArn: arn("lambda", "function:sallyport-rotate") };
+    // --types is given twice: what was asked for is all of it
+    for (const principal of principals) {
+      const statements = statementsFor(principal, whole, ["rds", "aurora", ...cacheTypes]);
+      expect(found.get(`sallyport-${principal}`)).toEqual(statements.length > 0 ? documentOf(statements) : undefined);
+    }
+    expect(JSON.stringify(await documents("--principal", "api"))).not.toContain("sallyport-rotate");
+  });
+
+  it("name the key of rotated passwords, to be used through Secrets Manager alone", async () => {
+    const key = arn("kms", "key/p-1");
+    const all = await of("--principal", "rotate,proxy", "--rotation-key", key);
+    const using = all.flatMap(({ document }) =>
+      document.Statement.filter(({ Action }) => Action.some((one) => one.startsWith("kms:"))),
+    );
+    expect(using.map(({ Action, Resource }) => [Action, Resource])).toEqual([
+      [["kms:GenerateDataKey", "kms:Decrypt"], [key]],
+      [["kms:Decrypt"], [key]],
+    ]);
+    for (const { Condition } of using)
+      expect(Condition?.["StringEquals"]?.["kms:ViaService"]).toEqual(["secretsmanager.eu-west-1.amazonaws.com"]);
+  });
+
+  it("and users are named by a scope, for one service each", async () => {
+    const scope = "replicationgroup:orders/app,cluster:ledger";
+    const connect = (await of("--principal", "proxy", "--scope", scope)).flatMap(({ document }) =>
+      document.Statement.filter(({ Action }) => Action.some((one) => /connect$/i.test(one))),
+    );
+    expect(connect.map(({ Action, Resource }) => [Action, Resource])).toEqual([
+      [
+        ["elasticache:Connect"],
+        [`arn:aws:elasticache:*:${account}:replicationgroup:orders`, `arn:aws:elasticache:*:${account}:user:app`],
+      ],
+      [["memorydb:Connect"], [`arn:aws:memorydb:*:${account}:cluster/ledger`, `arn:aws:memorydb:*:${account}:user/*`]],
+    ]);
+  });
+
+  it("fit into a role, and into managed policies by parts", async () => {
+    for (const { document } of await of()) expect(sizeOf(document)).toBeLessThanOrEqual(places.role.limit);
+    for (const { document } of await of("--attach", "managed"))
+      expect(sizeOf(document)).toBeLessThanOrEqual(places.managed.limit);
+  });
+});
+
 describe("a role in another account", () => {
   const trust = `arn:aws:iam::${account}:role/sallyport-discover,arn:aws:iam::${account}:role/sallyport-proxy`;
   const reach = [
@@ -208,6 +258,10 @@ describe("S-47 what was typed", () => {
     ["--scope", "db-*"],
     ["--scope", "db-ABC/a b"],
     ["--scope", "db-ABC/"],
+    ["--scope", "replicationgroup:ord*"],
+    ["--scope", "replicationgroup:/app"],
+    ["--scope", "user:app"],
+    ["--rotation-key", "*"],
     ["--principal", "root"],
     ["--partition", "mars"],
     ["--audit-bucket", "a*"],

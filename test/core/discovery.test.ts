@@ -242,6 +242,58 @@ describe("db resources", () => {
   });
 });
 
+describe("tags that AWS does not tell while a thing is being changed", () => {
+  const tagged = { tags: { env: "prod", SallyportDatabaseName: "shop", status: "odd" } };
+  const withheld = { tags: {}, withheld: true, state: "modifying" } as const;
+  const show = (over: object) => world.set(here, [{ sightings: [makeSighting("orders", over)] }]);
+  const stored = () => read(store, Database, keys.database("shop"));
+
+  it("stay the last known ones, its name too, and nothing is removed", async () => {
+    await configure("all", { ...everything, tags: { env: "prod" } });
+    show(tagged);
+    await run();
+    show(withheld);
+    for (let count = 0; count < 3; count++)
+      expect(lineOf(await run(), here)).toMatchObject({ complete: true, found: 1, removed: [], warnings: [] });
+    expect((await stored())?.labels).toMatchObject({ env: "prod", SallyportDatabaseName: "shop", status: "modifying" });
+    show({ ...tagged, tags: { env: "dev" } });
+    await run();
+    await run();
+    expect(await names()).toEqual([]);
+  });
+
+  it("keep one that was never seen out until they are told: nobody could say to whom it is denied", async () => {
+    await configure("all", everything);
+    await ask("mine");
+    show(withheld);
+    const line = lineOf(await run(), here);
+    expect([line?.found, line?.warnings]).toEqual([
+      0,
+      [
+        "arn:aws:rds:eu-west-1:111122223333:db:orders is not registered yet: AWS does not tell its tags while it is modifying",
+      ],
+    ]);
+    show(tagged);
+    await run();
+    expect(await names()).toEqual(["mine", "shop"]);
+  });
+
+  it("of a db resource stay its own", async () => {
+    await configure("none", { ...everything, tags: { env: "nothing" } });
+    await ask("mine", { labels: { env: "given" } });
+    show(tagged);
+    await run();
+    show(withheld);
+    await run();
+    expect((await read(store, Database, keys.database("mine")))?.labels).toMatchObject({
+      env: "given",
+      SallyportDatabaseName: "shop",
+    });
+    // what an administrator gave one resource is no tag of the thing
+    expect(await names()).toEqual(["mine"]);
+  });
+});
+
 it("a stored database that can't be read is replaced by what is seen under its name, and otherwise left alone", async () => {
   await configure("all", everything);
   for (const name of [full("orders"), "unknown"])

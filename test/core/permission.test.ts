@@ -121,7 +121,11 @@ it("S-44 the secrets of managed users are rotate's to change, and it may touch n
     "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/memorydb/*",
   ]);
   expect(about("rotate", /^kms:/)).toEqual([
-    { actions: ["kms:GenerateDataKey", "kms:Decrypt"], resources: [managedKeyArn] },
+    {
+      actions: ["kms:GenerateDataKey", "kms:Decrypt"],
+      resources: [managedKeyArn],
+      conditions: { StringEquals: { "kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com" } },
+    },
   ]);
   for (const principal of principals) {
     const writes = [...tablePowers(principal)].filter((power) => /^(Put|Update|Delete)Item managed#/.test(power));
@@ -178,4 +182,100 @@ it("S-44 proxies alone may assume roles of people, tagged ones of the account al
   expect(assumed("proxy", ["rds", "aurora"])).toEqual([]);
   for (const principal of principals.filter((one) => one !== "proxy"))
     expect(assumed(principal, ["redshift-serverless"])).toEqual([]);
+});
+
+const caches = ["elasticache", "elasticache-serverless", "memorydb"] as const;
+
+it("S-44 rotation alone may change users of caches, by password, and only while a tag of theirs says so", () => {
+  const changing = (principal: Principal) =>
+    statementsFor(principal, deployment, caches).filter(({ actions }) =>
+      actions.some((action) => /^(elasticache|memorydb):(?!Describe|List|Connect$)/.test(action)),
+    );
+  for (const principal of principals.filter((one) => one !== "rotate")) expect(changing(principal)).toEqual([]);
+  expect(statementsAbroad(deployment, caches).flatMap(({ actions }) => actions)).not.toContain(
+    "elasticache:ModifyUser",
+  );
+  const conditionsOf = (service: string, tag: string) => ({
+    Null: { [`aws:ResourceTag/${tag}`]: "false" },
+    StringNotEqualsIgnoreCase: { [`aws:ResourceTag/${tag}`]: ["false", "no", "disable", "disabled"] },
+    StringEquals: { [`${service}:UserAuthenticationMode`]: "password" },
+  });
+  const tags = ["sallyport/managed", "teleport.dev/managed"];
+  expect(changing("rotate")).toEqual([
+    ...tags.map((tag) => ({
+      actions: ["elasticache:ModifyUser"],
+      resources: ["arn:aws:elasticache:*:111122223333:user:*"],
+      conditions: conditionsOf("elasticache", tag),
+    })),
+    ...tags.map((tag) => ({
+      actions: ["memorydb:UpdateUser"],
+      resources: ["arn:aws:memorydb:*:111122223333:user/*"],
+      conditions: conditionsOf("memorydb", tag),
+    })),
+  ]);
+});
+
+it("S-44 a proxy logs in to caches of its own account, and reads passwords that are or were current, never one that waits", () => {
+  const managedKeyArn = "arn:aws:kms:eu-west-1:111122223333:key/managed";
+  const statements = statementsFor("proxy", { ...deployment, managedKeyArn }, ["memorydb"]);
+  const about = (action: string) => statements.filter(({ actions }) => actions.includes(action));
+  expect(about("memorydb:Connect").flatMap(({ resources }) => resources)).toEqual([
+    "arn:aws:memorydb:*:111122223333:cluster/*",
+    "arn:aws:memorydb:*:111122223333:user/*",
+  ]);
+  const reading = about("secretsmanager:GetSecretValue").filter(
+    ({ resources }) => !resources.join().includes("/proxy/"),
+  );
+  expect(reading).toEqual([
+    {
+      actions: ["secretsmanager:GetSecretValue"],
+      resources: ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/memorydb/*"],
+      conditions: { StringEquals: { "secretsmanager:VersionStage": ["AWSCURRENT", "AWSPREVIOUS"] } },
+    },
+  ]);
+  expect(about("kms:Decrypt")).toEqual([
+    {
+      actions: ["kms:Decrypt"],
+      resources: [managedKeyArn],
+      conditions: {
+        StringEquals: { "kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com" },
+        StringLike: {
+          "kms:EncryptionContext:SecretARN": ["elasticache", "memorydb"].map(
+            (service) => `arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/${service}/*`,
+          ),
+        },
+      },
+    },
+  ]);
+  expect(
+    statementsFor("proxy", { ...deployment, managedKeyArn }, ["rds"]).flatMap(({ actions }) => actions),
+  ).not.toContain("kms:Decrypt");
+});
+
+it("S-44 passwords are read at home: a role in another account holds no secret of theirs or ours", () => {
+  const there = statementsAbroad(
+    { ...deployment, managedKeyArn: "arn:aws:kms:eu-west-1:111122223333:key/managed" },
+    caches,
+  );
+  const actions = there.flatMap((statement) => statement.actions);
+  expect(actions).toEqual(
+    expect.arrayContaining(["elasticache:Connect", "memorydb:Connect", "memorydb:DescribeUsers"]),
+  );
+  expect(actions.filter((action) => /^(secretsmanager|kms|dynamodb):/.test(action))).toEqual([]);
+});
+
+it("a scope names databases of RDS and caches beside one another, and grants nothing on what it does not name", () => {
+  const scope = ["db-ABC/reader", "replicationgroup:orders/app", "cluster:ledger/*"];
+  const connecting = (...kinds: Parameters<typeof statementsFor>[2]) =>
+    statementsFor("proxy", { ...deployment, scope }, kinds)
+      .filter(({ actions }) => actions.some((action) => /connect$/i.test(action)))
+      .map(({ actions, resources }) => [actions[0], resources]);
+  expect(connecting("rds", ...caches)).toEqual([
+    ["rds-db:connect", ["arn:aws:rds-db:*:111122223333:dbuser:db-ABC/reader"]],
+    [
+      "elasticache:Connect",
+      ["arn:aws:elasticache:*:111122223333:replicationgroup:orders", "arn:aws:elasticache:*:111122223333:user:app"],
+    ],
+    ["memorydb:Connect", ["arn:aws:memorydb:*:111122223333:cluster/ledger", "arn:aws:memorydb:*:111122223333:user/*"]],
+  ]);
 });

@@ -71,7 +71,7 @@ const lookAt = async (api: CacheApi, cache: Cache, listing: Listing): Promise<Fo
     const reason = hindrance ?? judged.reason;
     return {
       ...where,
-      protocol: "redis" as string as Sighting["protocol"],
+      protocol: "redis",
       arn,
       identifier,
       resourceId: `${identifier}${made}`,

@@ -65,14 +65,16 @@ export const cachePasswords =
     ...(d.managedKeyArn === undefined ? [] : [decrypting(d, d.managedKeyArn)]),
   ];
 
+/** Secrets Manager, as KMS names whoever asks through it. */
+export const viaSecrets = ({ region, partition }: Pick<Deployment, "region" | "partition">): string =>
+  `secretsmanager.${region}.amazonaws.com${partition === "aws-cn" ? ".cn" : ""}`;
+
 /** Through Secrets Manager, and of managed users' secrets alone. */
 const decrypting = (d: Deployment, key: string): Statement => ({
   actions: ["kms:Decrypt"],
   resources: [key],
   conditions: {
-    StringEquals: {
-      "kms:ViaService": `secretsmanager.${d.region}.amazonaws.com${d.partition === "aws-cn" ? ".cn" : ""}`,
-    },
+    StringEquals: { "kms:ViaService": viaSecrets(d) },
     StringLike: { "kms:EncryptionContext:SecretARN": managedServices.map((one) => secretArn(d, `${one}/*`)) },
   },
 });

@@ -3,7 +3,7 @@
 import type { KindName } from "./database.ts";
 import type { Family } from "./family.ts";
 import { managedServices } from "./managed.ts";
-import { cacheChange, cacheListing, cacheLogin, cachePasswords, isCacheScope } from "./permission-cache.ts";
+import { cacheChange, cacheListing, cacheLogin, cachePasswords, isCacheScope, viaSecrets } from "./permission-cache.ts";
 import { secretArn } from "./secret-arn.ts";
 
 /** An IAM policy statement; effect is always Allow. */
@@ -172,7 +172,13 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     },
     ...(d.managedKeyArn === undefined
       ? []
-      : [{ actions: ["kms:GenerateDataKey", "kms:Decrypt"], resources: [d.managedKeyArn] }]),
+      : [
+          {
+            actions: ["kms:GenerateDataKey", "kms:Decrypt"],
+            resources: [d.managedKeyArn],
+            conditions: { StringEquals: { "kms:ViaService": viaSecrets(d) } },
+          },
+        ]),
     ...assume(d),
     ...invoke(d.probeArn),
   ],
@@ -305,6 +311,9 @@ const byKind: Readonly<Record<KindName, KindStatements>> = {
     rotate: cacheChange("memorydb", ["DescribeClusters"]),
   },
 };
+
+/** Are there users of this kind whose passwords can be rotated? */
+export const hasRotation = (kind: KindName): boolean => byKind[kind].rotate !== undefined;
 
 /** What the role in another account needs that a matcher names: what discovery and the proxies do there, and no change of anything, since what it may both of them may. */
 export const statementsAbroad = (deployment: Deployment, kinds: readonly KindName[]): readonly Statement[] =>

@@ -7,6 +7,7 @@ import { Failure } from "@sallyport/core/failure";
 import { Region } from "@sallyport/core/name";
 import {
   type Deployment,
+  hasRotation,
   type Principal,
   principals,
   statementsAbroad,
@@ -42,6 +43,7 @@ interface Options {
   readonly auditBucket?: string;
   readonly auditKey?: string;
   readonly rootKey?: string;
+  readonly rotationKey?: string;
   readonly taskCluster?: string;
   readonly attach: Place;
   readonly abroad?: string;
@@ -83,18 +85,22 @@ const keyArn = checked(/^arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, "the A
 const bucketName = checked(/^[a-z0-9][a-z0-9.-]{2,62}$/, "the name of a bucket");
 const plain = checked(/^[\w.-]{1,64}$/, "a plain name");
 
-/** `db-ABC` or `db-ABC/reader`: a `*` is a wildcard only where it stands alone. */
+/** `db-ABC`, `db-ABC/reader` or `replicationgroup:orders/app`: a `*` is a wildcard only where it stands alone. */
 const readScope = (text: string): string => {
   const at = text.indexOf("/");
   const [resource, user] = at < 0 ? [text, "*"] : [text.slice(0, at), text.slice(at + 1)];
-  if (!/^((db|cluster)-[A-Za-z0-9]+|\*)$/.test(resource) || user === "" || /[\p{Cc}\s]/u.test(user))
-    throw new InvalidArgumentError("Not a resource id such as db-ABC…, with /user where only one may log in.");
+  const known = /^((db|cluster)-[A-Za-z0-9]+|(replicationgroup|serverlesscache|cluster):([a-z0-9-]+|\*)|\*)$/;
+  if (!known.test(resource) || user === "" || /[\p{Cc}\s]/u.test(user))
+    throw new InvalidArgumentError(
+      "Not a resource id such as db-ABC… or a cache such as replicationgroup:orders, with /user where only one may log in.",
+    );
   return `${resource}/${user === "*" ? "*" : literal(user)}`;
 };
 
-const deploymentOf = (options: Options): Deployment => {
+const deploymentOf = (options: Options, kinds: readonly KindName[]): Deployment => {
   const { partition, account, region, table, prefix, assume = [], enable = [], scope } = options;
-  const { auditBucket, auditKey, rootKey, taskCluster } = options;
+  const { auditBucket, auditKey, rootKey, rotationKey, taskCluster } = options;
+  const rotates = kinds.some(hasRotation);
   const lambda = (name: string): string =>
     `arn:${partition}:lambda:${region}:${account}:function:${prefix.replaceAll("/", "-")}-${name}`;
   return {
@@ -104,11 +110,13 @@ const deploymentOf = (options: Options): Deployment => {
     tableArn: `arn:${partition}:dynamodb:${region}:${account}:table/${table}`,
     discoverArn: lambda("discover"),
     probeArn: lambda("probe"),
+    ...(rotates && { rotateArn: lambda("rotate") }),
     ...(enable.length > 0 && { enableArn: lambda("enable"), enabling: enable }),
     ...(scope && { scope }),
     ...(auditBucket !== undefined && { auditBucketArn: `arn:${partition}:s3:::${auditBucket}` }),
     ...(auditKey !== undefined && { auditKeyArn: auditKey }),
     ...(rootKey !== undefined && { rootKeyArn: rootKey }),
+    ...(rotationKey !== undefined && { managedKeyArn: rotationKey }),
     ...(taskCluster !== undefined && { taskArn: `arn:${partition}:ecs:${region}:${account}:task/${taskCluster}/*` }),
     secretPrefix: prefix,
     assumable: assume,
@@ -158,7 +166,7 @@ const abroad = (name: string, options: Options, kinds: readonly KindName[]): rea
   const place = attach === "user" ? "role" : attach;
   return [
     { name, document, command: ["aws", "iam", "create-role", ...words] },
-    ...printed(name, statementsAbroad(deploymentOf(options), kinds), place),
+    ...printed(name, statementsAbroad(deploymentOf(options, kinds), kinds), place),
   ];
 };
 
@@ -169,7 +177,11 @@ const act = (context: Context, options: Options): void => {
   const all =
     options.abroad === undefined
       ? wanted.flatMap((principal) =>
-          printed(`${prefix}-${principal}`, statementsFor(principal, deploymentOf(options), kinds), options.attach),
+          printed(
+            `${prefix}-${principal}`,
+            statementsFor(principal, deploymentOf(options, kinds), kinds),
+            options.attach,
+          ),
         )
       : abroad(options.abroad, options, kinds);
   printAs(
@@ -201,7 +213,7 @@ export const configurePrintIam = (aws: Command, context: Context): void => {
     .option("--principal <names>", `some of ${principals.join(", ")}; all when left out`, many(readPrincipal))
     .option(
       "--scope <ids>",
-      "resource ids that proxies may log in to, with /user for one user: db-ABC/reader",
+      "what proxies may log in to, with /user for one user: db-ABC/reader, replicationgroup:orders/app, cluster:ledger",
       many(readScope),
     )
     .option("--enable <arns>", "instances and clusters whose IAM authentication may be switched on", many(databaseArn))
@@ -214,6 +226,7 @@ export const configurePrintIam = (aws: Command, context: Context): void => {
     .option("--audit-bucket <name>", "where the proxies' audit goes", bucketName)
     .option("--audit-key <arn>", "the key that signs how far the audit goes", keyArn)
     .option("--root-key <arn>", "the key of the proxies' certificate authority", keyArn)
+    .option("--rotation-key <arn>", "the key of the secrets that hold rotated passwords", keyArn)
     .option("--task-cluster <name>", "the ECS cluster of the proxies", iamName)
     .option("--table <name>", "the deployment's table", plain, "sallyport")
     .option("--prefix <name>", "of its functions and secrets", checked(/^[\w/-]{1,64}$/, "a prefix"), "sallyport")
