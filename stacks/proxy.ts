@@ -1,6 +1,6 @@
 // The data plane: one ECS service on Fargate. SST builds the image and the service; what it would grant and open beyond need is
 // taken back here, and a test holds each of these.
-import { type Balancer, drainFor, gatePort, healthPort, peerPort, plainPorts } from "./balancer";
+import { type Balancer, drainFor, gatePort, healthPort, networksOf, peerPort, plainPorts } from "./balancer";
 import { clusterName, functionName, type Ground, place } from "./deployment";
 import { inlinePolicies, policy } from "./grant";
 import type { Network } from "./network";
@@ -42,10 +42,11 @@ const execution = place().apply(({ arn }) =>
   ]),
 );
 
-const environment = ({ table, audit, keys }: Ground) => ({
+const environment = ({ table, audit, keys, settings }: Ground, balancer: Balancer) => ({
   SALLYPORT_TABLE: table.name,
   // every address of the task's one interface; its own for its peers it learns from ECS
   SALLYPORT_LISTEN_HOST: "0.0.0.0",
+  SALLYPORT_NETWORKS: networksOf(balancer, settings),
   SALLYPORT_PLAIN_PORTS: JSON.stringify(plainPorts),
   SALLYPORT_GATE_PORT: String(gatePort),
   SALLYPORT_HEALTH_PORT: String(healthPort),
@@ -59,12 +60,8 @@ const environment = ({ table, audit, keys }: Ground) => ({
   SALLYPORT_DRAIN_FOR_SECONDS: String(drainFor),
 });
 
-export const proxy = (
-  ground: Ground,
-  network: Network,
-  { listeners, groups }: Balancer,
-  needed: readonly $util.Resource[],
-) => {
+export const proxy = (ground: Ground, network: Network, balancer: Balancer, needed: readonly $util.Resource[]) => {
+  const { listeners, groups } = balancer;
   const { least, most } = ground.settings.tasks;
   const securityGroups = [groups.proxy.id, groups.reach.id, ...network.groups];
   const cluster = new sst.aws.Cluster("Cluster", {
@@ -89,7 +86,7 @@ export const proxy = (
       cpu: "0.5 vCPU",
       memory: "1 GB",
       image: { context: ".", dockerfile: "Dockerfile" },
-      environment: environment(ground),
+      environment: environment(ground, balancer),
       logging: { name: logGroup(), retention: "3 months" },
       scaling: {
         min: least,

@@ -282,6 +282,7 @@ const assemble = async (
     env: {
       ...base,
       SALLYPORT_NETWORK: defaultNetwork,
+      SALLYPORT_NETWORKS: JSON.stringify(networks),
       ...(own
         ? { SALLYPORT_CERT_FILE: files.cert, SALLYPORT_KEY_FILE: files.key }
         : { SALLYPORT_CERT_SECRET: certSecret }),

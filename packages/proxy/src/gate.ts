@@ -7,12 +7,13 @@ import { Failure, toFailure } from "@sallyport/core/failure";
 import type { Digest, Random } from "@sallyport/core/ports";
 import { secret } from "@sallyport/core/secret";
 import { badToken } from "@sallyport/core/token";
+import type { Dialled } from "@sallyport/wire/protocol";
 import * as z from "zod";
 import type { Admissions, Means } from "./admission.ts";
 import { openDeadline, until } from "./deadline.ts";
 import { readFrame, writeFrame } from "./frame.ts";
 import { describeError, type Log } from "./log.ts";
-import { type AnyProtocol, farewell, type Login, type Visit, watchClose } from "./login.ts";
+import { type AnyProtocol, type Entered, farewell, type Login, type Visit, watchClose } from "./login.ts";
 import { type LiveSession, makeId } from "./session.ts";
 import type { Trust } from "./trust.ts";
 
@@ -46,6 +47,12 @@ const parseHello = (frame: Buffer): Hello => {
   } catch (cause) {
     throw new Failure("protocol", "the first frame is not a gate request", { hint: "update sally", cause });
   }
+};
+
+/** What the user's own client dialled, as the tunnel says it. */
+const parseDialled = (as: string | undefined): Dialled | undefined => {
+  const [, host, port] = /^\[?([^[\]\s]{1,255}?)\]?:(\d{1,5})$/.exec(as ?? "") ?? [];
+  return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
 };
 
 /** P-256 or Ed25519, nothing else. */
@@ -86,17 +93,20 @@ export const openGate = (parts: GateParts): ((visit: Visit) => Promise<void>) =>
     writeFrame(socket, { code, message, hint: `its name in the proxy's log is ${id}` });
   };
 
-  const admit = (socket: TLSSocket, frame: Buffer, visit: Visit, signal: AbortSignal): Promise<LiveSession> => {
+  const admit = async (socket: TLSSocket, frame: Buffer, visit: Visit, signal: AbortSignal): Promise<Entered> => {
     const hello = parseHello(frame);
+    const dialled = parseDialled(hello.as);
     const key = Buffer.from(hello.key, "base64");
     if (!isProven(socket, hello, parseKey(key), digest)) throw badToken("not proven");
     const { address, client } = visit;
     const means: Means = { way: "bound", key };
-    return admissions.admit({ token: secret(hello.token), means, visitor: { way: "gate", client }, address, signal });
+    const visitor = { way: "gate", client } as const;
+    const session = await admissions.admit({ token: secret(hello.token), means, visitor, address, signal });
+    return { session, ...(dialled && { dialled }) };
   };
 
   /** The session behind a proven token. @throws Failure, which the client must be told */
-  const enter = async (socket: TLSSocket, frame: Buffer, visit: Visit, gone: AbortSignal): Promise<LiveSession> => {
+  const enter = async (socket: TLSSocket, frame: Buffer, visit: Visit, gone: AbortSignal): Promise<Entered> => {
     const deadline = openDeadline(admitMs, "the gate");
     const stop = AbortSignal.any([deadline.signal, gone]);
     try {
@@ -123,11 +133,12 @@ export const openGate = (parts: GateParts): ((visit: Visit) => Promise<void>) =>
   const welcome = async (socket: TLSSocket, frame: Buffer, visit: Visit): Promise<void> => {
     let session: LiveSession | undefined;
     try {
-      session = await enter(socket, frame, visit, watchClose(visit.socket));
+      const entered = await enter(socket, frame, visit, watchClose(visit.socket));
+      session = entered.session;
       const protocol = parts.protocols[session.token.protocol];
       if (!protocol) throw new Failure("unsupported", `this proxy does not speak ${session.token.protocol}`);
       writeFrame(socket, { ok: true });
-      await login.serve(protocol, visit, socket, { session });
+      await login.serve(protocol, visit, socket, entered);
     } catch (thrown) {
       session?.leave();
       if (!socket.destroyed) answer(socket, thrown);

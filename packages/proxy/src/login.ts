@@ -10,6 +10,7 @@ import type {
   Asked,
   CancelKey,
   Client,
+  Dialled,
   End,
   Gate,
   KeyRules,
@@ -47,6 +48,13 @@ export interface Visit {
 /** What the gate has settled before the protocol begins. */
 export interface Entered {
   readonly session: LiveSession;
+  /** What the tunnel's own client dialled. */
+  readonly dialled?: Dialled;
+}
+/** Where clients are told to dial the plain ports, by protocol. */
+export interface Advertised {
+  readonly host: string;
+  readonly ports: Readonly<Record<string, number | undefined>>;
 }
 
 export interface Login {
@@ -69,6 +77,7 @@ export interface LoginParts {
   /** The database's side of the door, for this decision. */
   upstream(database: Database, grant: Grant): Upstream;
   /** Until a client is logged in here, and from there until it is at the database. */
+  readonly direct?: Advertised;
   readonly limits?: { readonly loginMs?: number; readonly upstreamMs?: number; readonly graceMs?: number };
 }
 
@@ -256,8 +265,16 @@ export const openLogin = (parts: LoginParts): Login => {
     if (thrown !== undefined) throw thrown;
   };
 
-  const gateFor = (deadline: Gate["deadline"], entered: (Entered & { upstream: Upstream }) | undefined): Gate => {
-    const gate: Gate = { secure: trust.secure, deadline };
+  const gateFor = (
+    protocol: AnyProtocol,
+    deadline: Gate["deadline"],
+    entered: (Entered & { upstream: Upstream }) | undefined,
+  ): Gate => {
+    const { host, ports } = parts.direct ?? {};
+    const port = ports?.[protocol.name];
+    const told = host === undefined || port === undefined ? undefined : { host, port };
+    const dialled = entered ? entered.dialled : told;
+    const gate: Gate = { secure: trust.secure, deadline, ...(dialled && { dialled }) };
     if (!entered) return gate;
     const { token, grant, live } = entered.session;
     const ask = { user: token.dbUser, ...(token.dbName === undefined ? {} : { name: token.dbName }) };
@@ -285,7 +302,7 @@ export const openLogin = (parts: LoginParts): Login => {
           deadline.stop();
         },
       };
-      const arrival = await until(protocol.accept(socket, gateFor(patient, opened)), stop);
+      const arrival = await until(protocol.accept(socket, gateFor(protocol, patient, opened)), stop);
       if ("probe" in arrival) {
         if (arrival.note !== undefined && parts.denials.take(visit.address))
           log.info("login.left", { client: visit.client, note: arrival.note });

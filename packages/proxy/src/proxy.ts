@@ -15,7 +15,7 @@ import { openHeads } from "./heads.ts";
 import { type Heartbeat, openHeartbeat } from "./heartbeat.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { openLogin } from "./login.ts";
+import { type Advertised, openLogin } from "./login.ts";
 import { openNeighbours } from "./neighbours.ts";
 import { openNotary } from "./notary.ts";
 import { openPeers } from "./peer.ts";
@@ -44,6 +44,8 @@ export interface ProxyParts extends DoorParts {
   /** Somebody's access has changed: what is kept in people's names is dropped. */
   readonly moved?: () => void;
   readonly peerAddress: string;
+  /** Where clients are told to dial the plain ports. */
+  readonly direct?: Advertised;
   readonly limits?: Partial<Limits>;
   /** Counts up with each deployment; a task makes way for those of a higher one. */
   readonly revision?: number;
@@ -94,7 +96,9 @@ const compose = (parts: ProxyParts, limits: Limits) => {
   const peers = openPeers({ secret, neighbours, steady });
   const allowance = openAllowance(limits.cancels, steady);
   const cancels = openCancels({ secret, allowance, askPeers: peers.ask, log });
-  const login = openLogin({ admissions, denials, ledger: book, cancels, trust, random, steady, log, upstream, limits });
+  const told = parts.direct && { direct: parts.direct };
+  const doing = { admissions, denials, ledger: book, cancels, upstream, limits };
+  const login = openLogin({ ...doing, trust, random, steady, log, ...told });
   const gate = openGate({ trust, admissions, login, protocols, digest, random, log, limits });
   const { revision, drainForMs = 3_600_000 } = parts;
   const succession = openSuccession({ revision, drainForMs, neighbours, steady, log });

@@ -1,23 +1,20 @@
 // The proxy's settings, all from the environment and all checked before anything is opened.
 import { Failure } from "@sallyport/core/failure";
 import { describeIssues } from "@sallyport/core/issue";
-import { defaultNetwork } from "@sallyport/core/network";
+import { defaultNetwork, Networks } from "@sallyport/core/network";
 import * as z from "zod";
 
 const Port = z.coerce.number().int().min(0).max(65_535);
 
-const PlainPorts = z
-  .string()
-  .default('{"postgres": 5432}')
-  .transform((text, context) => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      context.addIssue({ code: "custom", message: "is not JSON" });
-      return z.NEVER;
-    }
-  })
-  .pipe(z.record(z.string(), Port));
+const parseJson = (text: string, context: z.RefinementCtx): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    context.addIssue({ code: "custom", message: "is not JSON" });
+    return z.NEVER;
+  }
+};
+const PlainPorts = z.string().default('{"postgres": 5432}').transform(parseJson).pipe(z.record(z.string(), Port));
 
 interface CertificateEnv {
   readonly SALLYPORT_CERT_SECRET?: string | undefined;
@@ -59,6 +56,8 @@ export const Settings = z
     SALLYPORT_KEY_FILE: z.string().min(1).optional(),
     /** How often either is read again. */
     SALLYPORT_CERT_SECONDS: z.coerce.number().min(1).max(3_600).default(60),
+    /** As the API has it: where clients are told to dial. */
+    SALLYPORT_NETWORKS: z.string().default("{}").transform(parseJson).pipe(Networks),
     SALLYPORT_LISTEN_HOST: z.string().min(1).default("::"),
     SALLYPORT_PLAIN_PORTS: PlainPorts,
     SALLYPORT_GATE_PORT: Port.default(7443),
@@ -109,6 +108,7 @@ export const Settings = z
   .transform((env) => ({
     table: env.SALLYPORT_TABLE,
     network: env.SALLYPORT_NETWORK,
+    direct: env.SALLYPORT_NETWORKS[env.SALLYPORT_NETWORK]?.direct,
     certificate: certificateOf(env) ?? { secret: "" },
     certEveryMs: env.SALLYPORT_CERT_SECONDS * 1000,
     host: env.SALLYPORT_LISTEN_HOST,
