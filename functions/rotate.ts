@@ -26,7 +26,7 @@ export interface RotateParts {
   readonly prefix: string;
 }
 
-const tell = (log: Log, requestId: string, { rotated, failures, roll = [] }: Rounded): void => {
+const tell = (log: Log, requestId: string, { rotated, failures, repaired, roll = [] }: Rounded): void => {
   for (const { listing, users, complete, warnings, error } of roll) {
     const facts = { requestId, listing, users, complete, warnings };
     if (error !== undefined) log.error("rotate.partial", { ...facts, error });
@@ -38,8 +38,10 @@ const tell = (log: Log, requestId: string, { rotated, failures, roll = [] }: Rou
     if (isAlarming(count)) log.error("rotate.failing", facts);
     else log.warn("rotate.failed", facts);
   }
+  for (const user of repaired) log.error("rotate.repaired", { requestId, user });
   // one line a run, whatever happened: what the metrics are made of
-  log.info("rotate", { requestId, ...rotated });
+  const { lagMs, failing, ...counts } = rotated;
+  log.info("rotate", { requestId, ...counts, lagMs, failing });
 };
 
 export const openRotate = (world: World, { kinds, vault, prefix }: RotateParts, log: Log): JobFunction => {

@@ -167,6 +167,25 @@ const alarmsOf = (
       times: 2,
     },
     "discover-trouble": trouble("DiscoverTrouble", "discovery is not complete"),
+    "rotation-lag": {
+      says: "a password should have been changed half an hour ago or more",
+      of: { lag: ours("RotationLag", "Maximum") },
+      above: 30 * 60_000,
+      minutes: 5,
+    },
+    "rotation-drift": {
+      says: "somebody else changes the passwords of a managed user",
+      of: { repaired: ours("RotationDrift") },
+      above: 0,
+      minutes: 5,
+    },
+    "rotate-trouble": {
+      says: "a rotation fails time after time, or rotation can't be done at all",
+      of: { errors: ours("RotateTrouble"), failing: ours("RotationsFailing", "Maximum") },
+      expression: sum("errors", "failing"),
+      above: 0,
+      minutes: 5,
+    },
     "sweep-trouble": trouble("SweepTrouble", "the sweep is not complete"),
     ...(functions["certify"] && {
       "certify-trouble": { ...trouble("CertifyTrouble", "the certificate is not renewed"), minutes: 60, times: 1 },

@@ -18,6 +18,7 @@ export const api = (ground: Ground, networks: $util.Output<string>) => {
       SALLYPORT_API_URL: gateway.url,
       SALLYPORT_DISCOVER_FUNCTION: functionName("discover"),
       SALLYPORT_PROBE_FUNCTION: functionName("probe"),
+      SALLYPORT_ROTATE_FUNCTION: functionName("rotate"),
     },
   });
   gateway.route("$default", handler.arn);

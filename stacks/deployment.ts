@@ -41,6 +41,8 @@ export const deployment = ({ table, settings, keys, audit }: Ground): $util.Outp
         tableArn,
         discoverArn: functionArn("discover"),
         probeArn: functionArn("probe"),
+        rotateArn: functionArn("rotate"),
+        ...(settings.rotationKey !== undefined ? { managedKeyArn: settings.rotationKey } : {}),
         ...(settings.enabling.length > 0 ? { enableArn: functionArn("enable"), enabling: settings.enabling } : {}),
         ...(settings.connectTo.length > 0 ? { scope: settings.connectTo } : {}),
         rootKeyArn,

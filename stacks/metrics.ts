@@ -1,7 +1,7 @@
 // Metrics that the logs are read for. Each names the line that feeds it, as the code writes it; a test looks the lines up in the
-// sources, so that a metric nobody feeds any more fails there and not at night. Rotation lag is not here: nothing rotates yet.
+// sources, so that a metric nobody feeds any more fails there and not at night.
 
-export type Source = "api" | "bootstrap" | "certify" | "discover" | "enable" | "sweep" | "proxy";
+export type Source = "api" | "bootstrap" | "certify" | "discover" | "enable" | "rotate" | "sweep" | "proxy";
 
 export interface Metric {
   readonly from: Source;
@@ -18,6 +18,10 @@ export const metrics = {
   LoginFailed: { from: "api", message: "request", where: '$.route = "login" && $.status >= 400' },
   Invited: { from: "bootstrap", message: "bootstrap.invite" },
   DiscoverTrouble: { from: "discover" },
+  RotateTrouble: { from: "rotate" },
+  RotationLag: { from: "rotate", message: "rotate", value: "lagMs" },
+  RotationsFailing: { from: "rotate", message: "rotate", value: "failing" },
+  RotationDrift: { from: "rotate", message: "rotate.repaired" },
   SweepTrouble: { from: "sweep" },
   SessionsLost: { from: "sweep", message: "sweep", where: '$.sessions[0] = "*"' },
   SessionBegan: { from: "proxy", message: "a session began" },

@@ -1,5 +1,5 @@
-// What runs by the clock besides certify: discovery and the sweep. Discovery starts `enable` where the deployment opted in.
-import { functionName, type Ground } from "./deployment";
+// What runs by the clock besides certify: discovery, rotation and the sweep. Discovery starts `enable` where the deployment opted in.
+import { functionName, type Ground, secretPrefix } from "./deployment";
 import { lambda } from "./lambda";
 
 /** Events that could not be worked off, kept for two weeks; an alarm tells of the first. */
@@ -15,6 +15,19 @@ export const schedule = (ground: Ground) => {
     every: "5 minutes",
     environment: { ...environment, ...(opted && { SALLYPORT_ENABLE_FUNCTION: functionName("enable") }) },
   });
+  const { rotationKey } = ground.settings;
+  // a run ends within a minute and a half: users are taken up for 45 s, and one that somebody died at is waited for
+  const rotate = lambda("rotate", ground, {
+    description: "Changes the passwords of managed users, and promotes none that has not logged in",
+    timeout: "2 minutes",
+    every: "1 minute",
+    environment: {
+      ...environment,
+      SALLYPORT_PROBE_FUNCTION: functionName("probe"),
+      SALLYPORT_SECRET_PREFIX: secretPrefix(),
+      ...(rotationKey !== undefined && { SALLYPORT_MANAGED_KEY: rotationKey }),
+    },
+  });
   const sweep = lambda("sweep", ground, {
     description: "Closes the sessions of proxies that fell silent and repairs counters",
     timeout: "1 minute",
@@ -28,5 +41,5 @@ export const schedule = (ground: Ground) => {
         environment,
       })
     : undefined;
-  return { discover, sweep, ...(enable && { enable }) };
+  return { discover, rotate, sweep, ...(enable && { enable }) };
 };

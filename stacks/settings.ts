@@ -109,8 +109,8 @@ export const readSettings = (production: boolean) => {
     auditDays: number("AUDIT_DAYS", 1, 3650, production ? 365 : 1),
     /** Roles of other accounts that the proxy and discovery may assume. */
     assumable: list("ASSUMABLE_ROLES", /^arn:[\w-]+:iam::\d{12}:role\/[\w+=,.@/-]+$/),
-    /** Whom the proxy may be at which databases, `resource id/user` with wildcards; anybody anywhere where empty. */
-    connectTo: list("CONNECT_TO", /^[\w*-]+\/[\w*.@-]+$/),
+    /** Whom the proxy may be at which databases, `resource id/user` or `replicationgroup:id/user` with wildcards; anybody anywhere where empty. */
+    connectTo: list("CONNECT_TO", /^((replicationgroup|serverlesscache|cluster):)?[\w*-]+\/[\w*.@-]+$/),
     /** Instances and clusters (ARNs, with wildcards) whose IAM authentication may be switched on. */
     enabling: list("ENABLE_IAM_ON", /^arn:[\w-]+:rds:[\w*-]+:[\d*]+:(db|cluster):[\w*-]+$/),
     /** The KMS key that the passwords of managed users are kept under; Secrets Manager's own where none is named. */

@@ -32,6 +32,7 @@ const sources: Readonly<Record<string, readonly string[]>> = {
   ),
   api: ["functions/http.ts"],
   bootstrap: ["functions/bootstrap.ts"],
+  rotate: ["functions/rotate.ts"],
   sweep: ["functions/sweep.ts"],
 };
 
@@ -51,6 +52,9 @@ const usual = [
   "proxy-trouble",
   "proxy-unhealthy",
   "session-success",
+  "rotate-trouble",
+  "rotation-drift",
+  "rotation-lag",
   "sessions-lost",
   "sweep-trouble",
   "table-not-read",
@@ -125,6 +129,8 @@ describe.each(names)("%s", (name) => {
     ["login-success", { bad: 30 }, { good: 30 }],
     ["session-success", { unreached: 30 }, { good: 30, refused: 5 }],
     ["audit-failing", { shipped: 1 }, { shipped: 0 }],
+    ["rotate-trouble", { failing: 1 }, { failing: 0 }],
+    ["rotate-trouble", { errors: 1 }, { failing: 0 }],
     ["table-throttled", { writes: 1 }, {}],
     ["api-errors", { all: 40, errors: 40 }, { all: 40 }],
   ])("raises %s although series are silent, and only when it should", (alarmed, ill, well) => {

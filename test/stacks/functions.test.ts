@@ -73,7 +73,16 @@ describe.each(names)("%s", (name) => {
       SALLYPORT_API_URL: expect.stringMatching(/^https:\/\//),
       SALLYPORT_DISCOVER_FUNCTION: `sallyport-${stage}-discover`,
       SALLYPORT_PROBE_FUNCTION: `sallyport-${stage}-probe`,
+      SALLYPORT_ROTATE_FUNCTION: `sallyport-${stage}-rotate`,
     });
+    expect(settings("rotate")).toMatchObject({
+      SALLYPORT_TABLE: api["SALLYPORT_TABLE"],
+      SALLYPORT_PROBE_FUNCTION: `sallyport-${stage}-probe`,
+      SALLYPORT_SECRET_PREFIX: `sallyport/${stage}`,
+    });
+    expect(settings("rotate")["SALLYPORT_MANAGED_KEY"]).toBe(
+      name === chosen.name ? chosen.settings["DEPLOY_ROTATION_KEY"] : undefined,
+    );
     expect(JSON.parse(SALLYPORT_NETWORKS)).toMatchObject({ default: { gate: { host, port: 7443 }, direct: { host } } });
     expect(settings("bootstrap")["SALLYPORT_API_URL"]).toBe(api["SALLYPORT_API_URL"]);
     if (name === chosen.name)
@@ -87,7 +96,7 @@ describe.each(names)("%s", (name) => {
   });
 
   it("runs jobs by the clock, tries again and keeps what fails for good", () => {
-    const rates = { certify: "1 hour", discover: "5 minutes", sweep: "1 minute" };
+    const rates = { certify: "1 hour", discover: "5 minutes", rotate: "1 minute", sweep: "1 minute" };
     const jobs = Object.entries(rates).filter(([job]) => functionsOf(name).includes(job));
     const letters = expect.stringMatching(/:DeadLetters$/);
     for (const [job, rate] of jobs) {

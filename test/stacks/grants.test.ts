@@ -33,10 +33,12 @@ const deploymentOf = (name: string): Deployment => {
     tableArn: `arn:aws:dynamodb:${region}:${account}:table/TableTable`,
     discoverArn: lambdaArn(stage, "discover"),
     probeArn: lambdaArn(stage, "probe"),
+    rotateArn: lambdaArn(stage, "rotate"),
+    ...(special ? { managedKeyArn: chosen.settings["DEPLOY_ROTATION_KEY"] } : {}),
     ...(special
       ? { enableArn: lambdaArn(stage, "enable"), enabling: ["arn:aws:rds:us-east-1:111122223333:db:orders-*"] }
       : {}),
-    ...(special ? { scope: ["db-*/reader", "cluster-*/writer"] } : {}),
+    ...(special ? { scope: ["db-*/reader", "cluster-*/writer", "replicationgroup:orders/app"] } : {}),
     rootKeyArn: `arn:aws:kms:${region}:${account}:RootKey`,
     auditKeyArn: `arn:aws:kms:${region}:${account}:AuditKey`,
     auditBucketArn: "arn:aws:s3:::audit",
@@ -77,7 +79,7 @@ const interfaces = [
   "ec2:AssignPrivateIpAddresses",
   "ec2:UnassignPrivateIpAddresses",
 ];
-const scheduled = ["certify", "discover", "sweep"];
+const scheduled = ["certify", "discover", "rotate", "sweep"];
 
 /** What Lambda itself needs. */
 const runtimeOf = (stage: string, principal: string): readonly Rule[] => [
@@ -211,7 +213,7 @@ describe.each(names)("%s", (name) => {
 
   it("S-44 keeps changing databases and rotating away from discovery", () => {
     const changes = /^(rds|elasticache|memorydb|redshift-serverless):(Modify|Create|Update|Delete|Reset)/;
-    for (const principal of functionsOf(name).filter((each) => each !== "enable")) {
+    for (const principal of functionsOf(name).filter((each) => each !== "enable" && each !== "rotate")) {
       const actions = [...inline(roleOf(name, principal)).values()].flat().flatMap(({ Action }) => Action);
       expect(
         actions.filter((action) => changes.test(action)),
@@ -220,6 +222,22 @@ describe.each(names)("%s", (name) => {
     }
     const discovery = [...inline(roleOf(name, "discover")).values()].flat().flatMap(({ Action }) => Action);
     expect(discovery.filter((action) => action.startsWith("secretsmanager:") || action.startsWith("kms:"))).toEqual([]);
+  });
+
+  it("S-44 lets rotate change users of caches that carry the tag, and nothing else", () => {
+    const own = inline(roleOf(name, "rotate")).get("statements") ?? [];
+    const changes = own.filter(({ Action }) => Action.some((action) => !/:(Describe|List|Get|Query)/.test(action)));
+    const users = changes.filter(({ Action }) => Action.some((action) => /^(elasticache|memorydb):/.test(action)));
+    expect(new Set(users.flatMap(({ Action }) => Action))).toEqual(
+      new Set(["elasticache:ModifyUser", "memorydb:UpdateUser"]),
+    );
+    for (const { Resource, Condition } of users) {
+      for (const arn of [Resource].flat()) expect(arn).toMatch(/:user[:/]\*$/);
+      const keys = Object.values(Condition ?? {}).flatMap((test) => Object.keys(test));
+      expect(keys.filter((key) => /^aws:ResourceTag\/(sallyport|teleport\.dev)\/managed$/.test(key))).not.toEqual([]);
+    }
+    const others = changes.filter((rule) => !users.includes(rule)).flatMap(({ Action }) => Action);
+    expect(others.filter((action) => !/^(dynamodb|secretsmanager|kms|lambda|sts):/.test(action))).toEqual([]);
   });
 
   it("S-44 reads secrets below the deployment's own prefix only", () => {

@@ -59,7 +59,7 @@ export const chosen: Case = {
     DEPLOY_MOST_TASKS: "7",
     DEPLOY_AUDIT_DAYS: "30",
     DEPLOY_ASSUMABLE_ROLES: "arn:aws:iam::444455556666:role/sallyport",
-    DEPLOY_CONNECT_TO: "db-*/reader, cluster-*/writer",
+    DEPLOY_CONNECT_TO: "db-*/reader, cluster-*/writer, replicationgroup:orders/app",
     DEPLOY_ENABLE_IAM_ON: "arn:aws:rds:us-east-1:111122223333:db:orders-*",
     DEPLOY_ROTATION_KEY: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     DEPLOY_ALARM_EMAIL: "oncall@example.com",
@@ -133,7 +133,7 @@ export const logical = (name: string): string => name.charAt(0).toUpperCase() + 
 
 /** The functions a case has. */
 export const functionsOf = (name: string): readonly string[] => {
-  const usual = ["api", "bootstrap", "discover", "probe", "sweep"];
+  const usual = ["api", "bootstrap", "discover", "probe", "rotate", "sweep"];
   return (name === chosen.name ? [...usual, "enable"] : [...usual, "certify"]).sort();
 };
 

@@ -72,6 +72,7 @@ describe("refuses", () => {
     ["AUDIT_DAYS", { AUDIT_DAYS: "-1" }],
     ["ASSUMABLE_ROLES", { ASSUMABLE_ROLES: "*" }],
     ["CONNECT_TO", { CONNECT_TO: "*" }],
+    ["CONNECT_TO", { CONNECT_TO: "user:app/app" }],
     ["ENABLE_IAM_ON", { ENABLE_IAM_ON: "arn:aws:iam::1:role/x" }],
     ["ROTATION_KEY", { ROTATION_KEY: "alias/mine" }],
     ["ALARM_EMAIL", { ALARM_EMAIL: "nobody" }],

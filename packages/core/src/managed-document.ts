@@ -1,6 +1,7 @@
 // Managed users as documents, to be read: which there are is said by tags at AWS, and how far each has come by rotation. Their
 // names are made as databases' are, and a short one will do where it stands for one user alone.
 import type { Document, ManagedUserDocument } from "./api.ts";
+import { scheduledPerDay, sparePerDay, spentOf } from "./budget.ts";
 import { Failure } from "./failure.ts";
 import { keys, readAll } from "./family.ts";
 import { ManagedName, ManagedPlace, ManagedUser, managedAt, managedName } from "./managed.ts";
@@ -39,18 +40,11 @@ export const findManaged = async (store: Store, text: string): Promise<ManagedUs
   return found;
 };
 
-const day = 86_400_000;
-/** Versions a day: Secrets Manager keeps a hundred. */
-const most = { scheduled: 96, spare: 2 } as const;
-
 /** What of its budget is used up, of the last 24 hours. */
-const budgetOf = ({ budget }: ManagedUser, now: number): ManagedUserDocument["spec"]["budget"] => {
-  const used = (minutes: readonly number[]): number => minutes.filter((minute) => now - minute * 60_000 < day).length;
-  return {
-    scheduled: { used: used(budget.scheduled), most: most.scheduled },
-    spare: { used: used(budget.spare), most: most.spare },
-  };
-};
+const budgetOf = ({ budget }: ManagedUser, now: number): ManagedUserDocument["spec"]["budget"] => ({
+  scheduled: { used: spentOf({ ...budget, spare: [] }, now), most: scheduledPerDay },
+  spare: { used: spentOf({ ...budget, scheduled: [] }, now), most: sparePerDay },
+});
 
 const timeOf = (at: number): string => new Date(at).toISOString();
 

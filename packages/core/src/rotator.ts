@@ -39,6 +39,8 @@ export interface Passed {
   readonly record: ManagedUser;
   readonly outcome: "rotated" | "waiting" | "failed" | "lost" | "ended";
   readonly failure?: Failure;
+  /** The current password was refused, and the user was given it again. */
+  readonly repaired?: true;
 }
 
 /** A lease ends when the record has stayed as it is for so long, by the clock of whoever watches it. */
@@ -171,6 +173,7 @@ export const openRotator = (parts: Rotator) => {
       }
       if (action.do === "promote") return { record: held.record, outcome: "rotated" };
       if (action.do === "discard") return { record: held.record, outcome: "ended" };
+      if (action.do === "repair") return { record: held.record, outcome: "waiting", repaired: true };
       if ("last" in action) return { record: held.record, outcome: "waiting" };
       // a note changes the record alone; after anything else all is looked at again
       if (action.do !== "look" && action.do !== "note") seen = looking();

@@ -35,6 +35,8 @@ export interface Round {
 export interface Rounded {
   readonly rotated: Rotated;
   readonly failures: readonly { readonly user: string; readonly failure: Failure; readonly failures: number }[];
+  /** Users whose passwords somebody else had changed. */
+  readonly repaired: readonly string[];
   /** Absent when it was not time for it. */
   readonly roll?: readonly RollCall[];
 }
@@ -118,7 +120,7 @@ export const openRounds = (parts: RoundParts) => {
     const takeOver = async (): Promise<void> => {
       if (held.length === 0 || user !== undefined) return;
       await wait(leaseFor);
-      await Promise.all(
+      await Promise.allSettled(
         held.map(async (record) => {
           const again = await read(store, ManagedUser, managedKey(record));
           if (again?.owner !== undefined && again.revision === record.revision && isFree(again)) await carryOn(again);
@@ -135,7 +137,10 @@ export const openRounds = (parts: RoundParts) => {
       if (broken) throw toFailure(broken.reason);
     };
 
-    const [roll] = await Promise.all([user === undefined ? callRoll(parts) : undefined, rotate()]);
+    // nothing is left behind that would go on after the answer
+    const [rolled, walked] = await Promise.allSettled([user === undefined ? callRoll(parts) : undefined, rotate()]);
+    for (const one of [walked, rolled]) if (one.status === "rejected") throw toFailure(one.reason);
+    const roll = rolled.status === "fulfilled" ? rolled.value : undefined;
     if (user !== undefined && latest.size === 0)
       throw new Failure("not_found", `${user} is not managed`, { hint: "sally get managed_user lists those that are" });
     return { ...summarise([...latest.values()], passed, due, clock.now()), ...(roll && { roll }) };
@@ -157,7 +162,7 @@ const summarise = (
   passed: readonly Passed[],
   due: number,
   now: number,
-): Pick<Rounded, "rotated" | "failures"> => {
+): Pick<Rounded, "rotated" | "failures" | "repaired"> => {
   const managed = users.filter(({ state }) => state !== "ended" && state !== "leaving");
   const count = (outcome: Passed["outcome"]): number => passed.filter((one) => one.outcome === outcome).length;
   const late = managed.map(({ nextDueAt, createdAt }) => now - Math.max(nextDueAt, createdAt));
@@ -173,6 +178,7 @@ const summarise = (
       lagMs: Math.max(0, ...late),
       failing: managed.filter(({ failures }) => failures >= alarmAfter).length,
     },
+    repaired: passed.flatMap(({ record, repaired }) => (repaired ? [managedName(record)] : [])),
     failures: passed.flatMap(({ record, failure, outcome }) =>
       failure && outcome === "failed" ? [{ user: managedName(record), failure, failures: record.failures }] : [],
     ),
