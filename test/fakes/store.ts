@@ -22,7 +22,16 @@ export interface FakeStore extends Store {
 }
 
 /** What the table keeps: a copy without undefined members. */
-const copy = (item: Item): Item => JSON.parse(JSON.stringify(item)) as Item;
+const copy = (item: Item): Item => copyOf(item) as Item;
+const copyOf = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (typeof value !== "object" || value === null) return value;
+  // what has a way to be printed is kept as it prints
+  if ("toJSON" in value) return JSON.parse(JSON.stringify(value));
+  const made: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(value)) if (member !== undefined) made[name] = copyOf(member);
+  return made;
+};
 const textOf = ({ pk, sk }: Key): string => JSON.stringify([pk, sk]);
 const keyOf = (change: Change): Key =>
   "put" in change ? change.put : "update" in change ? change.update : change.remove;

@@ -1,63 +1,40 @@
-// One schedule: a world, ticks that come early, late, twice or not at all, calls that go wrong, and people who do things by hand; then
-// quiet, in which everything must come to rest as it should be (I4, I7). Everything is drawn from the seed.
-import { keys } from "@sallyport/core/family";
+// A run of the world: ticks that come early, late, twice or not at all, calls that go wrong, and people who do things by hand; then
+// quiet, in which everything must come to rest as it should be (I4, I7). All chance is drawn from the seed.
 import { isDue } from "@sallyport/core/rotation";
-import { faults } from "./machine.ts";
+import { type Fault, faults } from "./machine.ts";
 import { type Mutation, minute, openWorld, secretName, type World } from "./world.ts";
 
-export interface Plan {
-  readonly mutation?: Mutation;
-  /** How long things go wrong, in minutes. */
-  readonly storm: number;
-  /** The chance of a fault, per call. */
-  readonly faulty: number;
-  /** How often somebody does something by hand, about. */
-  readonly hands: number;
-  readonly users?: number;
-}
-export interface Ran {
-  readonly seed: number;
-  readonly violations: readonly string[];
-  readonly calls: number;
-  readonly rotations: number;
-}
-
-/** It takes so long at most until all is well: the longest pause between two tries, twice. */
-const quiet = 60 * minute;
-
-type Hand = (world: World, id: string) => void;
-const byHand = (world: World, id: string, act: () => void): void => {
-  world.watch.disturb(id);
-  act();
-};
-const nodesOf = (world: World) => Array.from({ length: world.nodes }, () => ({ reachable: true }));
-
 /** What people do; each may come at any moment, also in the middle of a rotation. */
-export const hands: Readonly<Record<string, Hand>> = {
-  untags: ({ engine }, id) => {
+type Hand = (world: World, id: string) => void;
+const byHand =
+  (act: Hand): Hand =>
+  (world, id) => {
+    world.watch.disturb(id);
+    act(world, id);
+  };
+export const hands = {
+  "changes the tag": ({ engine }, id) => {
     const user = engine.users.get(id);
     if (user) user.tagged = !user.tagged;
   },
-  deletes: (world, id) => byHand(world, id, () => world.engine.users.delete(id)),
-  recreates: (world, id) =>
-    byHand(world, id, () => {
-      world.engine.users.delete(id);
-      world.engine.add(id, nodesOf(world).length);
-    }),
-  "switches to IAM": (world, id) =>
-    byHand(world, id, () => {
-      const user = world.engine.users.get(id);
-      if (user) user.type = user.type === "iam" ? "password" : "iam";
-    }),
-  "changes passwords": (world, id) =>
-    byHand(world, id, () => world.engine.change(id, [`by-hand-${world.dice.next()}`])),
-  "deletes the secret": (world, id) =>
-    byHand(world, id, () => {
-      const secret = world.secrets.secrets.get(secretName(id));
-      if (secret) secret.deletedAt ??= world.machine.now();
-    }),
-  "deletes the secret for good": (world, id) => byHand(world, id, () => world.secrets.forceDelete(secretName(id))),
-  "takes pending off": (world, id) => void world.secrets.secrets.get(secretName(id))?.stages.delete("AWSPENDING"),
+  "deletes the user": byHand(({ engine }, id) => void engine.users.delete(id)),
+  "makes the user anew": byHand(({ engine, nodes }, id) => void engine.add(id, nodes)),
+  "switches to IAM or back": byHand(({ engine }, id) => {
+    const user = engine.users.get(id);
+    if (user) user.type = user.type === "iam" ? "password" : "iam";
+  }),
+  "changes the passwords": byHand(({ engine, dice }, id) => engine.change(id, [`by-hand-${dice.next()}`])),
+  "deletes the secret": byHand(({ secrets, machine }, id) => {
+    const secret = secrets.secrets.get(secretName(id));
+    if (secret) secret.deletedAt ??= machine.now();
+  }),
+  "deletes the secret for good": byHand(({ secrets }, id) => secrets.forceDelete(secretName(id))),
+  "takes pending off": ({ secrets }, id) => void secrets.secrets.get(secretName(id))?.stages.delete("AWSPENDING"),
+  "promotes pending": byHand(({ secrets }, id) => {
+    const stages = secrets.secrets.get(secretName(id))?.stages;
+    const [current, pending] = [stages?.get("AWSCURRENT"), stages?.get("AWSPENDING")];
+    if (current !== undefined && pending !== undefined) stages?.set("AWSCURRENT", pending).set("AWSPREVIOUS", current);
+  }),
   "cuts a node off": ({ engine, machine, dice }, id) => {
     const node = dice.pick(engine.users.get(id)?.nodes ?? []);
     if (!node) return;
@@ -66,66 +43,123 @@ export const hands: Readonly<Record<string, Hand>> = {
       node.reachable = true;
     });
   },
-  asks: (world, id) => world.invoke(id),
-};
+  "asks for a rotation": (world, id) => world.invoke(id),
+  "ticks twice more": (world) => {
+    world.invoke();
+    world.invoke();
+  },
+} as const satisfies Record<string, Hand>;
+export type HandName = keyof typeof hands;
+export const handNames = Object.keys(hands) as readonly HandName[];
 
-/** The next tick, and how it comes. */
-const keepTicking = (world: World, isStorm: () => boolean): void => {
+export interface Plan {
+  readonly mutation?: Mutation;
+  /** How long it goes on before the quiet, in minutes. */
+  readonly storm: number;
+  /** Ticks come when they like. */
+  readonly wild?: boolean;
+  /** What goes wrong with this call, by its number. */
+  readonly fault?: (call: number, world: World) => Fault | undefined;
+  /** Somebody does this at the call of this number. */
+  readonly hand?: { readonly name: HandName; readonly call: number };
+  /** Or at these times, in milliseconds from the start. */
+  readonly hands?: (world: World) => readonly { readonly name: HandName; readonly at: number; readonly id: string }[];
+  readonly caches?: readonly number[];
+  readonly users?: number;
+}
+export interface Ran {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly calls: number;
+  readonly rotations: number;
+  /** When all was well again, from the start. */
+  readonly settledAfter: number;
+  readonly happened: readonly string[];
+}
+
+/** Everything that can pause pauses for a quarter of an hour at most. */
+const quietFor = 60 * minute;
+
+const keepTicking = (world: World, isWild: () => boolean): void => {
   const { machine, dice, records } = world;
   const tick = (): void => {
-    const crowd = isStorm() && dice.chance(0.15) ? dice.between(2, 3) : 1;
-    for (let left = crowd; left > 0; left--) {
-      const late = left === 1 && !isStorm() ? 0 : dice.below(5_000);
-      machine.at(machine.now() + late, () => world.invoke(undefined, dice.between(-90_000, 90_000)));
-    }
-    const soon = machine.now() + minute;
+    const wild = isWild();
+    for (let left = wild && dice.chance(0.15) ? dice.between(2, 3) : 1; left > 0; left--)
+      machine.at(machine.now() + (wild ? dice.below(5_000) : 0), () =>
+        world.invoke(undefined, wild ? dice.between(-90_000, 90_000) : 0),
+      );
     // a tick that finds nothing to do shows nothing: those are left out
-    const busy = [...records.values()].some((record) => isDue(record, soon + 2 * minute) || record.owner !== undefined);
-    const next = busy ? minute : 5 * minute;
-    machine.at(machine.now() + (isStorm() && dice.chance(0.1) ? dice.between(1_000, 4 * minute) : next), tick);
+    const soon = machine.now() + 3 * minute;
+    const busy = [...records.values()].some((record) => record.owner !== undefined || isDue(record, soon));
+    const pause = wild && dice.chance(0.1) ? dice.between(1_000, 4 * minute) : busy ? minute : 5 * minute;
+    machine.at(machine.now() + pause, tick);
   };
   machine.at(machine.now() + 1, tick);
 };
 
-/** What is not yet as it should be when everything has been quiet for long enough; undefined when all is. */
+/** What is not as it should be once it has been quiet; undefined when all is. */
 const unsettled = ({ engine, secrets, records, watch, machine }: World, id: string): string | undefined => {
   const user = engine.users.get(id);
   const record = records.get(id);
-  const live = secrets.current(secretName(id)) !== undefined;
   if (!user?.tagged || user.type !== "password") {
     if (record && record.state !== "ended") return `${id} is not managed any more, and is ${record.state}`;
-    return live && record ? `${id} is not managed any more, and its secret is still there` : undefined;
+    const live = record && secrets.current(secretName(id)) !== undefined;
+    return live ? `${id} is not managed any more, and its secret is still there` : undefined;
   }
   if (!record) return `${id} is not taken up`;
   if (record.state !== "current" || record.owner !== undefined) return `${id} is ${record.state}`;
-  if (!watch.isArmed(id)) return `${id} was not promoted since something was done by hand`;
-  return record.nextDueAt + record.failures * minute < machine.now() - 2 * minute ? `${id} is late` : undefined;
+  if (!watch.isArmed(id)) return `${id} has no password that is known to work`;
+  return record.nextDueAt < machine.now() - 2 * minute ? `${id} is late` : undefined;
 };
 
 export const runSchedule = async (seed: number, plan: Plan): Promise<Ran> => {
-  const shapes = [[1], [3], [2, 1]] as const;
-  const caches = shapes[seed % shapes.length] ?? [1];
-  const users = Array.from({ length: plan.users ?? (seed % 5 === 0 ? 2 : 1) }, (_, index) => `app-${index}`);
-  const world = openWorld(seed, { caches, users }, plan.mutation);
-  const { machine, dice, violations, watch } = world;
+  const users = Array.from({ length: plan.users ?? 1 }, (_, index) => `app-${index}`);
+  const world = openWorld(seed, { caches: plan.caches ?? [2], users }, plan.mutation);
+  const { machine, violations } = world;
+  const happened: string[] = [];
   await world.open();
   const startAt = machine.now();
   const stormUntil = startAt + plan.storm * minute;
   const isStorm = (): boolean => machine.now() < stormUntil;
-  machine.onFault(() => (isStorm() && dice.chance(plan.faulty) ? dice.pick(faults) : undefined));
-  for (let count = dice.below(2 * plan.hands + 1); count > 0; count--) {
-    const act = hands[dice.pick(Object.keys(hands))];
-    const id = dice.pick(users);
-    machine.at(startAt + dice.below(plan.storm * minute), () => act?.(world, id));
-  }
-  keepTicking(world, isStorm);
+  const act = (name: HandName, id: string): void => {
+    happened.push(name);
+    hands[name](world, id);
+  };
+  machine.onFault((_, __, call) => {
+    if (call === plan.hand?.call) act(plan.hand.name, "app-0");
+    const fault = isStorm() ? plan.fault?.(call, world) : undefined;
+    if (fault) happened.push(`${fault.kind} ${fault.at}`);
+    return fault;
+  });
+  for (const { name, at, id } of plan.hands?.(world) ?? []) machine.at(startAt + at, () => act(name, id));
+  keepTicking(world, () => plan.wild === true && isStorm());
   const open = (): string | undefined => users.map((id) => unsettled(world, id)).find((one) => one !== undefined);
-  while (violations.length === 0 && (await machine.step(stormUntil + quiet)))
+  while (violations.length === 0 && (await machine.step(stormUntil + quietFor)))
     if (!isStorm() && machine.now() > stormUntil + minute && open() === undefined) break;
   const left = open();
   if (violations.length === 0 && left !== undefined) violations.push(`I4: ${left} after an hour of quiet`);
   const rotations = world.table.items().filter((item) => item["name"] === "rotation.success").length;
-  void watch;
-  void keys;
-  return { seed, violations, calls: machine.calls(), rotations };
+  const settledAfter = machine.now() - startAt;
+  return { seed, violations, calls: machine.calls(), rotations, settledAfter, happened };
+};
+
+/** A schedule in which everything is left to chance. */
+export const runAtRandom = (seed: number, mutation?: Mutation): Promise<Ran> => {
+  const faulty = [0, 0.02, 0.05, 0.15][seed % 4] ?? 0;
+  const users = seed % 5 === 0 ? 2 : 1;
+  const storm = 22;
+  return runSchedule(seed, {
+    ...(mutation && { mutation }),
+    storm,
+    wild: true,
+    users,
+    caches: [[1], [3], [2, 1]][seed % 3] ?? [1],
+    fault: (_, { dice }) => (dice.chance(faulty) ? dice.pick(faults) : undefined),
+    hands: ({ dice }) =>
+      Array.from({ length: dice.below(4) }, () => ({
+        name: dice.pick(handNames),
+        at: dice.below(storm * minute),
+        id: `app-${dice.below(users)}`,
+      })),
+  });
 };

@@ -23,8 +23,7 @@ const startAt = Date.UTC(2026, 0, 5, 9);
 
 /** What a broken rotation would do instead: for showing that it would be noticed. */
 export interface Mutation {
-  readonly next?: NonNullable<RoundParts["next"]>;
-  readonly apply?: (passwords: readonly string[]) => readonly string[];
+  readonly next: NonNullable<RoundParts["next"]>;
 }
 export interface Shape {
   /** The caches and how many nodes each has; the user is in all of them. */
@@ -45,7 +44,7 @@ interface Container {
   spoilt?: boolean;
 }
 
-export const openWorld = (seed: number, shape: Shape, mutation: Mutation = {}) => {
+export const openWorld = (seed: number, shape: Shape, mutation?: Mutation) => {
   const dice: Dice = openDice(seed);
   const violations: string[] = [];
   const machine = openMachine(dice, startAt, () => watch.check());
@@ -120,8 +119,10 @@ export const openWorld = (seed: number, shape: Shape, mutation: Mutation = {}) =
         apply: ({ id }, passwords) =>
           call(who, "aws.modifyUser", (actor) => {
             watch.applying(actor, id);
-            const given = passwords.map((one) => one.reveal());
-            engine.apply(id, mutation.apply?.(given) ?? given);
+            engine.apply(
+              id,
+              passwords.map((one) => one.reveal()),
+            );
           }),
       },
     };
@@ -168,7 +169,7 @@ export const openWorld = (seed: number, shape: Shape, mutation: Mutation = {}) =
     wait: (ms) => machine.wait(who(), ms),
     probing: (event) => call(who, "probe", () => probe(event)),
     prefix: "t",
-    ...(mutation.next && { next: mutation.next }),
+    ...mutation,
   });
 
   const containers: Container[] = [];

@@ -116,6 +116,7 @@ export const openRotator = (parts: Rotator) => {
     // asked last of all: one that logs in by IAM since, or is gone, must not be given a password
     const state = await kindOf(kinds, record).userState(record);
     if (state !== "active") throw new Failure("conflict", `the user is ${state} since`);
+    if (clock.now() - held.writtenAt > 2 * effectWithin) throw new Failure("timeout", "AWS took too long to answer");
     await kindOf(kinds, record).apply(record, passwords);
   };
 
