@@ -3,14 +3,15 @@
 // a connection of its own; one command. There is no way to prove a password here but to send it, inside verified TLS.
 // https://redis.io/docs/latest/commands/hello/
 import type { Grant } from "@sallyport/core/access";
-import type { Credential } from "@sallyport/core/credential";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { quiet, takeOrEnd } from "../bytes.ts";
 import type { Peer, Rows, Server, Socket, Upstream } from "../protocol.ts";
 import type { Node, Version, Ways } from "./lane.ts";
 import { command, inlineCommand } from "./message.ts";
+import { openPassword, type Password } from "./password.ts";
 import { type ErrorValue, entryOf, isError, parseValue, rowsOf, type Value } from "./reading.ts";
 import { openReplies } from "./reply.ts";
+import { gather } from "./router.ts";
 import type { Wanted } from "./server.ts";
 
 export interface RedisServer extends Server {
@@ -18,8 +19,6 @@ export interface RedisServer extends Server {
   readonly node: Node;
   /** The session's user, whatever a client has logged in as since. */
   readonly user: string;
-  /** To the other nodes of a cluster. */
-  readonly ways: Ways;
   /** What logs in as it, fresh. */
   credential(): Promise<Password>;
   /** Other nodes are entered as this one from now on; undefined: as the session's user. */
@@ -27,7 +26,6 @@ export interface RedisServer extends Server {
   /** After so long on one login the next one is due. */
   readonly renewAfterMs: number;
 }
-export type Password = Extract<Credential, { as: "password" }>;
 
 // all that a server may say until a login is over, and to an administrative command
 const loginBytes = 65_536;
@@ -127,10 +125,15 @@ const enter = async (
   return authenticate(socket, credential, name);
 };
 
-const passwordOf = async (upstream: Upstream): Promise<Password> => {
-  const credential = await upstream.credential();
-  if (credential.as !== "password") throw new Failure("internal", "Redis logs in with a password");
-  return credential;
+/** A password that was rotated while it was on its way is followed by the one before, once. */
+const enterAs: typeof enter = async (socket, credential, version, name) => {
+  try {
+    return await enter(socket, credential, version, name);
+  } catch (thrown) {
+    const before = toFailure(thrown).code === "upstream_refused" ? await credential.previous?.() : undefined;
+    if (!before) throw thrown;
+    return enter(socket, { ...credential, password: before }, version, name);
+  }
 };
 
 /** How a node is entered, the first one or another. */
@@ -146,7 +149,7 @@ const reach = async (upstream: Upstream, { at, version, name, credential }: Entr
   let secured: Socket = socket;
   try {
     secured = quiet(await upstream.secure(socket));
-    return { socket: secured, peer, ...(await enter(secured, await credential(), version, name)) };
+    return { socket: secured, peer, ...(await enterAs(secured, await credential(), version, name)) };
   } catch (thrown) {
     secured.destroy();
     socket.destroy();
@@ -157,24 +160,24 @@ const reach = async (upstream: Upstream, { at, version, name, credential }: Entr
 /** @throws Failure `upstream_…`, `unsupported` */
 export const login = async (
   upstream: Upstream,
-  grant: Pick<Grant, "dbUser">,
+  grant: Pick<Grant, "dbUser" | "ownAuth">,
   wanted?: Wanted,
 ): Promise<RedisServer> => {
   let other: Password | undefined;
-  const own = (): Promise<Password> => passwordOf(upstream);
+  const own = openPassword(upstream, grant, wanted?.own);
   const { version = 2, name, dialled } = wanted ?? {};
   const node = await reach(upstream, { version, name, credential: own });
   const { host, port } = dialled ?? upstream.database.endpoint;
+  const ways: Ways = {
+    enter: (at, asked, called) =>
+      reach(upstream, { at, version: asked, name: called, credential: async () => other ?? own() }),
+    shown: { host, port },
+  };
   return {
-    socket: node.socket,
+    socket: node.clustered ? await gather(node, ways) : node.socket,
     peer: node.peer,
     node,
     user: grant.dbUser,
-    ways: {
-      enter: (at, asked, called) =>
-        reach(upstream, { at, version: asked, name: called, credential: async () => other ?? own() }),
-      shown: { host, port },
-    },
     credential: own,
     become: (next) => {
       other = next;
@@ -184,13 +187,13 @@ export const login = async (
 };
 
 /** Ends the session's connection where it is, as far as the user may: with it goes what it waits for. */
-export const cancel = async ({ node }: RedisServer, upstream: Upstream): Promise<void> => {
+export const cancel = async ({ node, credential }: RedisServer, upstream: Upstream): Promise<void> => {
   if (node.id === undefined) return;
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Failure("timeout", "the cancel took too long")), cancelWithinMs);
   let made: Node | undefined;
   const kill = async (): Promise<void> => {
-    made = await reach(upstream, { at: node.peer, version: 2, credential: () => passwordOf(upstream) });
+    made = await reach(upstream, { at: node.peer, version: 2, credential });
     // a user that may end nobody's connection has its own closed all the same
     await ask(made.socket, command("CLIENT", "KILL", "ID", String(node.id)));
   };

@@ -8,8 +8,9 @@ import { relayUntilEnd } from "../ending.ts";
 import { startFlow } from "../flow.ts";
 import type { End, Live, Socket } from "../protocol.ts";
 import { openRecorder } from "../recorder.ts";
-import type { Password, RedisServer } from "./client.ts";
+import type { RedisServer } from "./client.ts";
 import { command, errorAnswer, errorPush, simple } from "./message.ts";
+import type { Password } from "./password.ts";
 import { openRenewal } from "./renewal.ts";
 import { type Deed, openRequests } from "./request.ts";
 import { openResults } from "./result.ts";
@@ -192,6 +193,10 @@ export const relay = (client: RedisClient, server: RedisServer, live: Live): Pro
     const down = startFlow({
       ...{ ...between, from: far, to: near, frames: counted, waits: incoming.waits, room: passed, broken: cut },
       ...{ lenient: true, over: wasSaid },
+    });
+    // a lane of several nodes says why it can't go on
+    far.once("error", (thrown) => {
+      if (thrown instanceof Failure) cut(thrown);
     });
     return {
       ...{ up, down },
