@@ -2,7 +2,7 @@
 // when nothing is outstanding; a client that never stops asking waits for it once. Inside a transaction, and where a subscriber
 // takes no such command, it waits, for as long as it has to.
 // https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
-import type { Password } from "./client.ts";
+import type { Password } from "./password.ts";
 
 export interface Renewal {
   /** Nothing is outstanding now. */

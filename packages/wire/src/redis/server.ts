@@ -3,7 +3,7 @@
 // session begins at once, and an AUTH or HELLO of it is a session's like any other.
 // https://redis.io/docs/latest/commands/hello/
 import { Failure, toFailure } from "@sallyport/core/failure";
-import { secret } from "@sallyport/core/secret";
+import { type Secret, secret } from "@sallyport/core/secret";
 import { dismiss, quiet, takeOrEnd } from "../bytes.ts";
 import type { Arrival, Asked, Client, Dialled, Gate, Socket } from "../protocol.ts";
 import type { RedisServer } from "./client.ts";
@@ -22,6 +22,8 @@ export interface Wanted {
   readonly name?: string;
   /** Where it believes to be. */
   readonly dialled?: Dialled;
+  /** What it proves itself with, where its role lets it. */
+  readonly own?: Secret;
 }
 type RedisArrival = Arrival<RedisClient, Wanted>;
 
@@ -168,14 +170,57 @@ const converse = async (socket: Socket, gate: Gate): Promise<RedisArrival> => {
 };
 const dialledOf = ({ dialled }: Gate): { readonly dialled?: Dialled } => (dialled ? { dialled } : {});
 
+/** The first command, whatever it is, with the bytes that it came in; undefined for one that is no login for sure, or is none yet. */
+const parseFirst = (bytes: Buffer): ReturnType<typeof parseCommand> | "none" => {
+  try {
+    const found = parseCommand(bytes);
+    return found || bytes.length <= loginLimit ? found : "none";
+  } catch {
+    // what it is, the session will say
+    return "none";
+  }
+};
+/** The login that a client begins with whose role lets it prove itself as the user it is to be; anything else stays where it is. */
+const takeOwn = async (socket: Socket, user: string): Promise<Omit<LoginAsked, "ask"> | undefined> => {
+  for (let bytes: Buffer = Buffer.alloc(0); ; ) {
+    const more = await takeMore(socket, bytes);
+    if (!more) return undefined;
+    bytes = more;
+    const found = parseFirst(bytes);
+    if (!found) continue;
+    const said = found === "none" ? undefined : ownOf(found.words, user);
+    socket.unshift(said && found !== "none" ? bytes.subarray(found.end) : bytes);
+    return said;
+  }
+};
+const ownOf = (words: Words, user: string): Omit<LoginAsked, "ask"> | undefined => {
+  const isHello = isWord(words, 0, "hello");
+  const hello = isHello ? parseHello(words) : undefined;
+  if (Buffer.isBuffer(hello)) return undefined;
+  const auth = isHello ? hello?.auth : isWord(words, 0, "auth") ? parseAuth(words) : undefined;
+  if (!auth || (auth.user !== unnamed && auth.user !== user)) return undefined;
+  const name = hello?.name === undefined ? {} : { name: hello.name };
+  const wanted = { version: hello?.version ?? 2, own: secret(auth.password), ...name } as const;
+  return { wanted, pending: isHello ? "hello" : "auth" };
+};
+
 /** How far a connection has come. */
 interface Door {
   socket: Socket;
   readable: boolean;
 }
+/** Without a login of its own it is what it would be without the right to one. */
+const receiveOwn = async (socket: Socket, gate: Gate, ask: Asked): Promise<RedisArrival> => {
+  // a pool's connection may stay silent for as long as it likes
+  gate.deadline.stop();
+  const said = await takeOwn(socket, ask.user ?? unnamed);
+  const { wanted, pending } = said ?? { wanted: { version: 2 } as const, pending: undefined };
+  return { ask, client: { socket, pending }, wanted: { ...wanted, ...dialledOf(gate) } };
+};
 const receive = async (door: Door, gate: Gate): Promise<RedisArrival> => {
   if (gate.arrived) {
-    const { ask } = gate.arrived;
+    const { ask, grant } = gate.arrived;
+    if (grant.ownAuth) return receiveOwn(door.socket, gate, ask);
     return { ask, client: { socket: door.socket, pending: undefined }, wanted: { version: 2, ...dialledOf(gate) } };
   }
   const first = await takeOrEnd(door.socket, 1);
