@@ -5,6 +5,7 @@ import { accessSync, constants, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { headOf, type LineHead } from "@sallyport/core/chain";
 import type { Laptop } from "@sallyport/local/laptop";
 import { MongoClient } from "mongodb";
 import mysql from "mysql2/promise";
@@ -221,11 +222,14 @@ const locked = async (admin: Person, ana: Person, laptop: Laptop): Promise<void>
 const trail = async (laptop: Laptop): Promise<void> => {
   step("the audit trail of what just happened");
   const lines: { at: number; text: string }[] = [];
+  let before: LineHead | undefined;
   for (const line of await laptop.trail()) {
-    const { at, session, seq, chain: _, ...rest } = JSON.parse(line) as Record<string, unknown>;
+    const said = JSON.parse(line) as Record<string, unknown>;
+    before = headOf(said, before);
+    const { at, session: _session, seq, chain: _chain, ...rest } = said;
     lines.push({
       at: Number(at),
-      text: `${new Date(Number(at)).toISOString()} ${String(session).slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
+      text: `${new Date(Number(at)).toISOString()} ${before?.session.slice(0, 12)} ${String(seq)} ${JSON.stringify(rest)}`,
     });
   }
   lines.sort((a, b) => a.at - b.at);

@@ -1,7 +1,7 @@
 // What every AuditSink must do: keep all it accepted, in order, numbered and chained per session, and say when it can't.
 import { hash } from "node:crypto";
 import type { Statement } from "@sallyport/core/audit";
-import { type Chain, followChain } from "@sallyport/core/chain";
+import { type Chain, followChain, headOf, type LineHead } from "@sallyport/core/chain";
 import type { AuditSink } from "@sallyport/core/ports";
 import { describe, expect, it } from "vitest";
 
@@ -18,14 +18,22 @@ export const makeStatement = (said: Record<string, unknown> = {}): Statement => 
 
 const hashAll = (pieces: readonly Uint8Array[]): string => hash("sha256", Buffer.concat(pieces));
 
+/** What lines say that follow one another in files, each with whose it is. */
+export const recordsOf = (lines: readonly string[]): readonly (LineHead & Readonly<Record<string, unknown>>)[] => {
+  let before: LineHead | undefined;
+  return lines.map((text) => {
+    const said = JSON.parse(text) as Record<string, unknown>;
+    before = headOf(said, before);
+    if (!before) throw new Error(`nobody's line: ${text}`);
+    return { ...before, ...said };
+  });
+};
+
 /** Follows one session's chain the way anybody could: from the lines alone. */
 export const chainOf = (lines: readonly string[], session: string): Chain =>
   followChain(
-    lines
-      .map((text) => ({
-        bytes: Buffer.from(`${text}\n`),
-        ...(JSON.parse(text) as { session: string; seq: number; chain: string }),
-      }))
+    recordsOf(lines)
+      .map(({ seq, chain, session }, at) => ({ seq, chain, session, bytes: Buffer.from(`${lines[at]}\n`) }))
       .filter((line) => line.session === session),
     hashAll,
   );

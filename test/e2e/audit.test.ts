@@ -9,7 +9,7 @@ import type { Client } from "@sallyport/client/client";
 import { auditBucket, auditKey } from "@sallyport/local/deployment";
 import type { ProxyTask } from "@sallyport/local/fleet";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { chainOf } from "../contract/audit-sink.ts";
+import { chainOf, recordsOf } from "../contract/audit-sink.ts";
 import { doorOf, enter, eventually, type Session, within } from "./attack.ts";
 import { say } from "./clients/raw.ts";
 import { openOwnTable, roleOf, type Table } from "./owner.ts";
@@ -61,9 +61,8 @@ const done = async (who: string): Promise<readonly number[]> => {
   return rows.map(Number);
 };
 const recorded = (lines: readonly string[], session: string, who: string): readonly number[] =>
-  lines
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line["session"] === session && line["type"] === "query")
+  recordsOf(lines)
+    .filter((line) => line.session === session && line["type"] === "query")
     .flatMap(({ text }) => new RegExp(`values \\((\\d+), '${who}'\\)`).exec(String(text))?.[1] ?? [])
     .map(Number);
 const insert = (n: number, who: string): string => `insert into done values (${n}, '${who}')`;
@@ -135,10 +134,7 @@ it("S-42 a task killed in the middle of its work: durable, all that ran is in th
   // without a gap as far as it goes; what is missing is the end, no more than one writing and its delay may hold
   expect(told).toEqual(told.map((_, at) => at + 1));
   expect(chainOf(trail, itemOfHis.sk).broken).toBeUndefined();
-  const ats = trail
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line["session"] === itemOfHis.sk)
-    .map((line) => Number(line["at"]));
+  const ats = recordsOf(trail).flatMap(({ session, at }) => (session === itemOfHis.sk ? at : []));
   const each = ((ats.at(-1) ?? 0) - (ats[0] ?? 0)) / Math.max(1, told.length);
   expect(ranQuick.length - told.length).toBeLessThanOrEqual(Math.ceil(1_000 / Math.max(each, 0.2)));
 }, 60_000);
@@ -154,9 +150,7 @@ it("S-42 COPY in and out is recorded with what passed, and a Bind's bytes are th
   session.close();
   const { sk } = await onlyItem(token);
   await eventually("its end", async () => (await onlyItem(token))["state"] === "ended", 10_000);
-  const own = (await world.laptop.trail())
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line["session"] === sk);
+  const own = recordsOf(await world.laptop.trail()).filter(({ session }) => session === sk);
   expect(own).toContainEqual(expect.objectContaining({ type: "complete", tag: "COPY 2000", copied: rows.length }));
   expect((await done("copied")).length).toBe(2_000);
 }, 30_000);
@@ -178,7 +172,7 @@ it("S-43 an auditor finds every ended session whole and signed, and one record c
 
   const [segments, sessions, key] = [join(folder, "segments"), join(folder, "sessions.json"), join(folder, "key.json")];
   await writeFile(key, JSON.stringify({ PublicKey: Buffer.from(PublicKey).toString("base64") }));
-  await mkdir(segments);
+  await mkdir(segments, { recursive: true });
   const fetchAll = async (): Promise<void> => {
     for (const { key: name, body } of world.laptop.s3.objects(auditBucket))
       await writeFile(join(segments, basename(name)), body);
@@ -190,7 +184,10 @@ it("S-43 an auditor finds every ended session whole and signed, and one record c
   const last = ended.map((item) => item.sk);
   await eventually(
     "all of them",
-    () => last.every((id) => inBucket().some((line) => line.includes(id) && line.includes("session.end"))),
+    () => {
+      const ends = recordsOf(inBucket()).filter((line) => line["event"] === "session.end");
+      return last.every((id) => ends.some(({ session }) => session === id));
+    },
     20_000,
   );
   await fetchAll();

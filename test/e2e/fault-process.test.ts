@@ -5,7 +5,7 @@ import type { Client } from "@sallyport/client/client";
 import { heartbeatGrace } from "@sallyport/core/session";
 import type { ProxyTask } from "@sallyport/local/fleet";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { chainOf } from "../contract/audit-sink.ts";
+import { chainOf, recordsOf } from "../contract/audit-sink.ts";
 import { doorOf, enter, eventually, logIn, refused, type Session, within } from "./attack.ts";
 import { lock, openOwnTable, roleOf, type Table } from "./owner.ts";
 import { openWorld, type World } from "./world.ts";
@@ -31,7 +31,7 @@ const lines = (proxy: string): Promise<readonly string[]> => world.laptop.trail(
 /** Numbers without a gap, and runs that chain: what was written is all that was said. */
 const expectWhole = (of: readonly string[], session: string): readonly Record<string, unknown>[] => {
   expect(chainOf(of, session).broken).toBeUndefined();
-  return of.map((line) => JSON.parse(line) as Record<string, unknown>).filter((line) => line["session"] === session);
+  return recordsOf(of).filter((line) => line.session === session);
 };
 const limitOf = async (user: string): Promise<number> => {
   const item = await table.store.get({ pk: `limit#${user}`, sk: "orders-rds-eu-west-1-111122223333" });

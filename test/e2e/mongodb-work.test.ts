@@ -6,6 +6,7 @@ import { message } from "@sallyport/wire/mongodb/message";
 import { type Document, deserialize, Long } from "bson";
 import { MongoClient, type MongoClientOptions } from "mongodb";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { recordsOf } from "../contract/audit-sink.ts";
 import { eventually } from "./attack.ts";
 import { finding, mongoUrl } from "./clients/mongodb.ts";
 import { openTunnelFor, type Place, type TunnelOf } from "./clients/way.ts";
@@ -52,9 +53,9 @@ const open = (place: Place, options: MongoClientOptions = {}): MongoClient => {
   return client;
 };
 const linesOf = async (mark: string): Promise<readonly Readonly<Record<string, unknown>>[]> => {
-  let lines: readonly Record<string, unknown>[] = [];
+  let lines: readonly Readonly<Record<string, unknown>>[] = [];
   await eventually("the lines are written", async () => {
-    const all = (await shelf.world.laptop.trail()).map((line) => JSON.parse(line) as Record<string, unknown>);
+    const all = recordsOf(await shelf.world.laptop.trail());
     const mine = all.find(({ collection }) => collection === mark);
     lines = all.filter(({ session }) => session === mine?.["session"]);
     return lines.some(({ type, command }) => type === "complete" && command === "delete");

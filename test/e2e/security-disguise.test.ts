@@ -3,6 +3,7 @@
 // own grants are what forbids: nothing here is judged by its text, so nothing can be hidden from a judge.
 import type { Client } from "@sallyport/client/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { recordsOf } from "../contract/audit-sink.ts";
 import { doorOf, enter, eventually, type Session, within } from "./attack.ts";
 import { say, short } from "./clients/raw.ts";
 import { openOwnTable, type Table } from "./owner.ts";
@@ -47,9 +48,7 @@ const witness = async (user: string, speak: (session: Session) => Promise<void>)
   await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
   await eventually("the server's log", () => logged(session.pid).includes("select 'the end'"));
   const [item] = await table.sessions(answer.id);
-  const lines = (await world.laptop.trail())
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line["session"] === item?.sk);
+  const lines = recordsOf(await world.laptop.trail()).filter((line) => line["session"] === item?.sk);
   const [parsed, bound] = [new Map<unknown, string>(), new Map<unknown, string>()];
   const ours = lines.flatMap((line) => {
     const { type, text, name, portal, statement } = line;
@@ -187,9 +186,9 @@ describe("S-32 the audit shows what ran", () => {
     await session.ending();
     await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
     const [item] = await table.sessions(answer.id);
-    const line = (await world.laptop.trail())
-      .map((one) => JSON.parse(one) as Record<string, unknown>)
-      .find((one) => one["session"] === item?.sk && JSON.stringify(one).includes("'after'"));
+    const line = recordsOf(await world.laptop.trail()).find(
+      (one) => one["session"] === item?.sk && JSON.stringify(one).includes("'after'"),
+    );
     // it is no UTF-8: the bytes themselves are kept beside what can be read of them
     const kept = Object.values(line ?? {}).map(String);
     const raw = bytes.subarray(0, -1);
@@ -235,8 +234,7 @@ describe("S-32 the audit shows what ran", () => {
     await session.ending();
     await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
     const [item] = await table.sessions(answer.id);
-    const whole = (await world.laptop.trail())
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    const whole = recordsOf(await world.laptop.trail())
       .filter((line) => line["session"] === item?.sk && line["type"] === "query")
       .map((line) => String(line["text"]))
       .join("");

@@ -1,7 +1,7 @@
 // Bytes inside a session of a real proxy: what is no message ends it with nothing of it passed on, and what is one is told as the
 // server itself understood it.
 import { describe, expect, it } from "vitest";
-import { chainOf } from "../contract/audit-sink.ts";
+import { chainOf, recordsOf } from "../contract/audit-sink.ts";
 import { message, sslRequest, startup } from "../local/postgres-bytes.ts";
 import { enter, eventually, within } from "./attack.ts";
 import { say, short } from "./clients/raw.ts";
@@ -46,11 +46,8 @@ describe("inside a session", () => {
         return Number(of) === pid && text !== undefined ? [text.replaceAll("\n\t", "\n")] : [];
       })
       .join("\n§\n");
-  const audited = async (session: string): Promise<Record<string, unknown>[]> => {
-    return (await world().laptop.trail())
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
-      .filter((line) => line["session"] === session);
-  };
+  const audited = async (session: string): Promise<Readonly<Record<string, unknown>>[]> =>
+    recordsOf(await world().laptop.trail()).filter((line) => line.session === session);
 
   it("S-30 the audit tells what the server's own log tells, statement by statement", async () => {
     const { answer, door } = await issue();

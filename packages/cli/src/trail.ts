@@ -3,12 +3,10 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type ChainLine, LineHead } from "@sallyport/core/chain";
+import { type ChainLine, headOf, type LineHead } from "@sallyport/core/chain";
 import { Failure } from "@sallyport/core/failure";
 
-export interface TrailLine extends ChainLine {
-  readonly session: string;
-  readonly at: number;
+export interface TrailLine extends ChainLine, LineHead {
   /** Does it say that the session ended? */
   readonly ends: boolean;
 }
@@ -33,11 +31,11 @@ const filesIn = async (path: string): Promise<readonly string[]> => {
   }
 };
 
-const lineOf = (bytes: Uint8Array): TrailLine | undefined => {
+const lineOf = (bytes: Uint8Array, before: LineHead | undefined): TrailLine | undefined => {
   try {
     const said = JSON.parse(Buffer.from(bytes).toString()) as { readonly event?: unknown } | null;
-    const head = LineHead.safeParse(said);
-    return head.success ? { ...head.data, bytes, ends: said?.event === "session.end" } : undefined;
+    const head = headOf(said, before);
+    return head && { ...head, bytes, ends: said?.event === "session.end" };
   } catch {
     return undefined;
   }
@@ -57,9 +55,11 @@ export const readTrail = async (paths: readonly string[], only?: string): Promis
     // shipped by two tasks, one of which found it on the other's volume
     if (seen.has(digest)) continue;
     seen.add(digest);
+    let before: TrailLine | undefined;
     for (let [at, number] = [0, 1]; at < bytes.length; number++) {
       const end = bytes.indexOf(0x0a, at);
-      const line = end < 0 ? undefined : lineOf(bytes.subarray(at, end + 1));
+      const line = end < 0 ? undefined : lineOf(bytes.subarray(at, end + 1), before);
+      before = line ?? before;
       if (!line) problems.push(`${file}:${number} is no line of the audit`);
       else if (only === undefined || line.session === only) {
         const own = sessions.get(line.session);

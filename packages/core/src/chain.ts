@@ -1,12 +1,12 @@
 // How the lines of a session hang together, and how anybody checks that none was changed, taken out or put elsewhere. Lines are
-// numbered 1, 2, 3, … and come in runs. Every line of a run carries as `chain` the hash of the run before (the first run: ""), and
-// a run's hash is the SHA-256 of its lines as they are, newlines included: a run's hash therefore covers all that came before.
-// What shows that lines are missing at the end is a head kept elsewhere (seal.ts); a head is always where a run ends.
+// numbered 1, 2, 3, … and come in runs, which lie in one piece in one file. A run's first line says whose it is and, as `chain`, the
+// hash of the run before (the first run: ""); a run's hash is the SHA-256 of its lines as they are, newlines included, and so
+// covers all that came before. What shows that lines are missing at the end is a head kept elsewhere (seal.ts), always of a run's end.
 import * as z from "zod";
 import type { Head } from "./ports.ts";
 
-/** What the chain needs of a line; everything else is what was said. */
-export const LineHead = z.object({
+/** What the chain needs of a line; everything else is what was said. Lines of before ADR 0023 each say all of it. */
+const LineHead = z.object({
   session: z.string(),
   chain: z.string().regex(/^(?:[0-9a-f]{64})?$/),
   seq: z.number().int().min(1),
@@ -14,6 +14,18 @@ export const LineHead = z.object({
   at: z.number().int().min(0).max(8.64e15),
 });
 export type LineHead = z.infer<typeof LineHead>;
+const Following = LineHead.pick({ seq: true, at: true });
+
+/**
+ * Whose line this is, by its own word or by that of the line before it in its file, whose number it then follows. Undefined when it
+ * is no line, or nobody's.
+ */
+export const headOf = (said: unknown, before: LineHead | undefined): LineHead | undefined => {
+  if (typeof said !== "object" || said === null) return undefined;
+  if ("session" in said || "chain" in said) return LineHead.safeParse(said).data;
+  const { data } = Following.safeParse(said);
+  return data && before && data.seq === before.seq + 1 ? { ...before, ...data } : undefined;
+};
 
 export type ChainLine = Pick<LineHead, "seq" | "chain"> & {
   /** The line as it stands, its newline included. */

@@ -29,8 +29,6 @@ export interface Pen extends Line {
   take(sheet: Sheet): void;
   /** The member `at`, whose digits are the same for a thousand statements. */
   time(at: number): void;
-  /** Writes the sheet's own first bytes once more. */
-  again(length: number): void;
 }
 
 const encoder = new TextEncoder();
@@ -166,11 +164,6 @@ export const makePen = (): Pen => {
       room(opening.length + lastTime.length);
       copy(opening);
       copy(lastTime);
-    },
-    again: (length) => {
-      room(length);
-      sheet.bytes.copyWithin(sheet.at, 0, length);
-      sheet.at += length;
     },
     fixed,
     text: (name, from, start, end) => {

@@ -1,5 +1,5 @@
 // The sessions' strands: each session's records as lines, numbered and chained. A run is what a session said between two writings;
-// its lines carry the hash of the run before, so one hash a run chains every line (core/chain.ts).
+// its first line says whose it is and the hash of the run before, so one hash a run chains every line (core/chain.ts).
 import { hash } from "node:crypto";
 import type { Statement } from "@sallyport/core/audit";
 import { json, makePen, type Sheet } from "@sallyport/core/line";
@@ -11,18 +11,16 @@ const smallestSheet = 4_096;
 const sheetsKept = 2_097_152;
 
 const nothing = new Uint8Array(0);
+/** Of every line but a run's first. */
+const following = json('{"seq":');
 const lineEnd = json("}\n");
 const wordless = json(',"error":"this record could not be put into words"');
 
-interface Run extends Sheet {
-  /** How long the lines' common opening is. */
-  readonly opening: number;
-}
 interface Strand {
   readonly session: string;
   seq: number;
   head: string;
-  run: Run | undefined;
+  run: Sheet | undefined;
   /** How long its last run was. */
   size: number;
 }
@@ -63,9 +61,9 @@ export const openStrands = () => {
     strands.set(session, strand);
     return strand;
   };
-  const openRun = (strand: Strand): Run => {
+  const openRun = (strand: Strand): Sheet => {
     const opening = json(`{"session":${JSON.stringify(strand.session)},"chain":"${strand.head}","seq":`);
-    const run = { bytes: sheets.take(Math.max(strand.size, opening.length)), at: 0, opening: opening.length };
+    const run = { bytes: sheets.take(Math.max(strand.size, opening.length)), at: opening.length };
     run.bytes.set(opening);
     strand.run = run;
     open.push(strand);
@@ -103,12 +101,10 @@ export const openStrands = () => {
     /** Answers how many bytes it took. */
     append: (session: string, at: number, statement: Statement): number => {
       const strand = strands.get(session) ?? begin(session);
+      const before = strand.run?.at ?? 0;
       const run = strand.run ?? openRun(strand);
-      const before = run.at;
       pen.take(run);
-      // the first line's opening is the one that the others are copied from
-      if (before === 0) run.at = run.opening;
-      else pen.again(run.opening);
+      if (before > 0) pen.fixed(following);
       strand.seq += 1;
       pen.number(nothing, strand.seq);
       pen.time(at);

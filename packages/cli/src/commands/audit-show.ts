@@ -18,7 +18,9 @@ const act = async (context: Context, paths: readonly string[], options: Options)
   const lines = [...sessions.values()]
     .flat()
     .sort((a, b) => a.at - b.at || (a.session === b.session ? a.seq - b.seq : a.session < b.session ? -1 : 1));
-  const said = lines.map(({ bytes }) => JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>);
+  const said = lines.map(({ session, chain, bytes }): Record<string, unknown> => {
+    return { session, chain, ...JSON.parse(Buffer.from(bytes).toString()) };
+  });
   printAs(context, options.format, said, () => {
     printTable(
       context,
