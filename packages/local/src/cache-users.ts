@@ -117,9 +117,12 @@ export function openCacheUsers(options: { readonly now?: () => number; readonly 
 
   /** One state at a time: a change that comes while one is applied is applied after it. */
   const pump = (follower: Follower): Promise<void> => {
+    const behind = (): boolean => followers.has(follower) && follower.applied < revision;
+    // what has nothing to do is over before it is known to run, and would never run again
+    if (follower.running === undefined && !behind()) return Promise.resolve();
     follower.running ??= (async () => {
       try {
-        while (followers.has(follower) && follower.applied < revision) {
+        while (behind()) {
           const target = revision;
           await follower.apply(usersOf(follower.cache));
           follower.applied = target;
