@@ -16,7 +16,7 @@ import {
 import type { Listing } from "@sallyport/core/kind";
 import { type CacheApi, type CacheUser, isMissing } from "./cache.ts";
 import { wordCall } from "./call.ts";
-import { once, openClients, pages } from "./page.ts";
+import { once, openClients, pages, prompt } from "./page.ts";
 import type { World } from "./rds.ts";
 
 const pageSize = 100;
@@ -25,6 +25,7 @@ const shortPage = 50;
 
 export const openElasticacheApi = (world: Pick<World, "connection" | "roles">) => {
   const clientFor = openClients(world, (options) => new ElastiCacheClient(options));
+  const askerFor = openClients(world, (options) => new ElastiCacheClient(options), prompt);
   const changerFor = openClients(world, (options) => new ElastiCacheClient(options), once);
   const at = (Marker: string | undefined) => (Marker === undefined ? {} : { Marker });
 
@@ -33,7 +34,7 @@ export const openElasticacheApi = (world: Pick<World, "connection" | "roles">) =
     userArn: ({ partition, region, account }, user) => `arn:${partition}:elasticache:${region}:${account}:user:${user}`,
     async user(listing, UserId) {
       try {
-        const { Users = [] } = await clientFor(listing).send(new DescribeUsersCommand({ UserId }));
+        const { Users = [] } = await askerFor(listing).send(new DescribeUsersCommand({ UserId }));
         return Users[0] && cacheUser(Users[0]);
       } catch (thrown) {
         if (isMissing(thrown)) return undefined;

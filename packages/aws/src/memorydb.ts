@@ -13,13 +13,14 @@ import {
 import type { Listing } from "@sallyport/core/kind";
 import { type CacheApi, type CacheUser, isMissing } from "./cache.ts";
 import { wordCall } from "./call.ts";
-import { once, openClients, pages } from "./page.ts";
+import { once, openClients, pages, prompt } from "./page.ts";
 import type { World } from "./rds.ts";
 
 const pageSize = 50;
 
 export const openMemorydbApi = (world: Pick<World, "connection" | "roles">) => {
   const clientFor = openClients(world, (options) => new MemoryDBClient(options));
+  const askerFor = openClients(world, (options) => new MemoryDBClient(options), prompt);
   const changerFor = openClients(world, (options) => new MemoryDBClient(options), once);
   const at = (NextToken: string | undefined) => (NextToken === undefined ? {} : { NextToken });
 
@@ -28,7 +29,7 @@ export const openMemorydbApi = (world: Pick<World, "connection" | "roles">) => {
     userArn: ({ partition, region, account }, user) => `arn:${partition}:memorydb:${region}:${account}:user/${user}`,
     async user(listing, UserName) {
       try {
-        const { Users = [] } = await clientFor(listing).send(new DescribeUsersCommand({ UserName }));
+        const { Users = [] } = await askerFor(listing).send(new DescribeUsersCommand({ UserName }));
         return Users[0] && cacheUser(Users[0]);
       } catch (thrown) {
         if (isMissing(thrown)) return undefined;

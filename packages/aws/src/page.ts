@@ -8,6 +8,8 @@ import type { World } from "./rds.ts";
 
 /** Listings are not in anybody's way: they may wait out a throttled API. */
 const patience = { connectFor: 3000, requestFor: 15_000, attempts: 6 };
+/** Somebody waits for the answer. */
+export const prompt: Patience = {};
 /** A change whose answer was lost may have been made: who asked for it looks first, and then decides. */
 export const once: Patience = { ...patience, attempts: 1 };
 /** Whose name CloudTrail shows for a listing in another account. */
