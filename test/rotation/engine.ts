@@ -19,13 +19,15 @@ export interface EngineUser {
 export interface EngineEvents {
   /** A change was accepted. */
   applied(user: EngineUser, passwords: readonly string[]): void;
+  /** What somebody did by hand has come to a node. */
+  disturbed(id: string): void;
 }
 
 export const openEngine = (machine: Machine, dice: Dice, events: EngineEvents) => {
   const users = new Map<string, EngineUser>();
 
   /** Each node hears of it in its own time; then the user is active again. */
-  const spread = (user: EngineUser, passwords: readonly string[]): void => {
+  const spread = (user: EngineUser, passwords: readonly string[], byHand = false): void => {
     user.passwords = passwords;
     user.state = "modifying";
     const change = ++user.change;
@@ -34,7 +36,9 @@ export const openEngine = (machine: Machine, dice: Dice, events: EngineEvents) =
     const times = nodes.map(() => machine.now() + dice.between(0, slow));
     for (const [index, node] of nodes.entries())
       machine.at(times[index] ?? 0, () => {
-        if (user.change === change) node.passwords = passwords;
+        if (user.change !== change) return;
+        node.passwords = passwords;
+        if (byHand) events.disturbed(user.id);
       });
     // sometimes AWS says so a little early
     const early = dice.chance(0.2) ? dice.between(0, 5_000) : 0;
@@ -77,7 +81,7 @@ export const openEngine = (machine: Machine, dice: Dice, events: EngineEvents) =
     /** Somebody else changes the user. */
     change(id: string, passwords: readonly string[]): void {
       const user = users.get(id);
-      if (user) spread(user, passwords);
+      if (user) spread(user, passwords, true);
     },
     login: (id: string, node: number, password: string): "ok" | "refused" | "unreachable" => {
       const found = users.get(id)?.nodes[node];

@@ -58,8 +58,8 @@ export interface Plan {
   readonly storm: number;
   /** Ticks come when they like. */
   readonly wild?: boolean;
-  /** What goes wrong with this call, by its number. */
-  readonly fault?: (call: number, world: World) => Fault | undefined;
+  /** What goes wrong with the call of this number. */
+  readonly fault?: (call: number, world: World, isStorm: boolean) => Fault | undefined;
   /** Somebody does this at the call of this number. */
   readonly hand?: { readonly name: HandName; readonly call: number };
   /** Or at these times, in milliseconds from the start. */
@@ -127,7 +127,7 @@ export const runSchedule = async (seed: number, plan: Plan): Promise<Ran> => {
   };
   machine.onFault((_, __, call) => {
     if (call === plan.hand?.call) act(plan.hand.name, "app-0");
-    const fault = isStorm() ? plan.fault?.(call, world) : undefined;
+    const fault = plan.fault?.(call, world, isStorm());
     if (fault) happened.push(`${fault.kind} ${fault.at}`);
     return fault;
   });
@@ -154,7 +154,7 @@ export const runAtRandom = (seed: number, mutation?: Mutation): Promise<Ran> => 
     wild: true,
     users,
     caches: [[1], [3], [2, 1]][seed % 3] ?? [1],
-    fault: (_, { dice }) => (dice.chance(faulty) ? dice.pick(faults) : undefined),
+    fault: (_, { dice }, isStorm) => (isStorm && dice.chance(faulty) ? dice.pick(faults) : undefined),
     hands: ({ dice }) =>
       Array.from({ length: dice.below(4) }, () => ({
         name: dice.pick(handNames),

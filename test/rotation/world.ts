@@ -48,7 +48,10 @@ export const openWorld = (seed: number, shape: Shape, mutation?: Mutation) => {
   const dice: Dice = openDice(seed);
   const violations: string[] = [];
   const machine = openMachine(dice, startAt, () => watch.check());
-  const engine = openEngine(machine, dice, { applied: (user, passwords) => watch.applied(user, passwords) });
+  const engine = openEngine(machine, dice, {
+    applied: (user, passwords) => watch.applied(user, passwords),
+    disturbed: (id) => watch.disturb(id),
+  });
   const secrets = openFakeSecretsManager(machine.now, (change) => watch.secret(change));
   const table = openFakeStore();
   const watch = openWatch({
