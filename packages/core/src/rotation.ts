@@ -149,7 +149,6 @@ const bring = (record: ManagedUser, version: string, seen: Seen): Action => {
       failures: 0,
       retryAt: undefined,
       lastError: undefined,
-      misses: 0,
       nextDueAt: nextDue(record.nextDueAt, seen.now),
     },
     last: true,
