@@ -1,5 +1,7 @@
 // The rest of a command that is too long to be seen whole: its bytes pass as they come, and of each argument the beginning is kept
 // for the audit. Read byte by byte only in the headers.
+import { partSize } from "@sallyport/core/audit";
+import type { Command } from "./command.ts";
 import { longestBulk, protocolError } from "./frame.ts";
 import { keptBytes, type Piece } from "./statement.ts";
 
@@ -89,17 +91,14 @@ export const openLong = (options: LongOptions): Long => {
   };
 };
 
-/** How much of the argument at `index` of `total` the audit keeps: a key whole, as far as a line goes. */
-export const keptOf = (
-  places: { readonly first: number; readonly last: number; readonly step: number } | undefined,
-  total: number,
-  longest: number,
-): ((left: number) => number) => {
-  if (!places || places.first === 0) return () => keptBytes;
-  const { first, step } = places;
-  const last = places.last < 0 ? total + places.last : places.last;
+/** How much of an argument the audit keeps, by how many are to come with it: of a key as much as a line has room for. */
+export const keptOf = (command: Command | undefined, total: number): ((left: number) => number) => {
+  // where the arguments themselves say which are keys, all of them would have to be there
+  if (!command || command.find || command.first === 0) return () => keptBytes;
+  const { first, step } = command;
+  const last = command.last < 0 ? total + command.last : command.last;
   return (left) => {
     const index = total - left;
-    return index >= first && index <= last && (index - first) % step === 0 ? longest : keptBytes;
+    return index >= first && index <= last && (index - first) % step === 0 ? partSize : keptBytes;
   };
 };

@@ -43,7 +43,9 @@ export const relay = (client: RedisClient, server: RedisServer, live: Live): Pro
     const whenIdle: (() => void)[] = [];
     let whenRoom: (() => void) | undefined;
 
-    const isIdle = (): boolean => pending.count() === 0 && !results.inside() && !behind;
+    let unasked = 0; //        is one expected that was never asked in full?
+
+    const isIdle = (): boolean => pending.count() <= unasked && !results.inside() && !behind;
     const idle = (): Promise<void> => (isIdle() ? Promise.resolve() : new Promise((then) => void whenIdle.push(then)));
 
     /** Says what of ours comes next. */
@@ -181,6 +183,8 @@ export const relay = (client: RedisClient, server: RedisServer, live: Live): Pro
       }
       up.stop();
       near.resume();
+      unasked = requests.inside() ? 1 : 0;
+      near.once("end", () => cut(why));
       void idle().then(() => cut(why));
     };
     const between = { touch: () => live.touch() };

@@ -5,7 +5,7 @@
 import { partSize } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import type { Frames } from "../flow.ts";
-import { findCommand } from "./command.ts";
+import { type Command, findCommand } from "./command.ts";
 import { isArray, lineEnd, openReader, protocolError } from "./frame.ts";
 import { longFrom } from "./lane.ts";
 import { keptOf, type Long, openLong } from "./long.ts";
@@ -38,6 +38,8 @@ export interface Requests extends Frames {
   /** QUIT was said: what comes behind it is nobody's. */
   quit(): boolean;
 }
+
+const lengthOf = ({ starts, ends, count }: Words): number => (ends[count - 1] ?? 0) - (starts[0] ?? 0);
 
 /** A long command's arguments are told as soon as so much of them is kept. */
 const tellFrom = partSize / 2;
@@ -77,7 +79,8 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
       return false;
     }
     if (ruling.does === "pass") {
-      record(commandStatement(entry.command, words, whose()));
+      if (words === reading && lengthOf(words) > longFrom) tellLong(entry.command);
+      else record(commandStatement(entry.command, words, whose()));
       if (!rewritten) {
         pending.expect(ruling.expected);
         return true;
@@ -108,13 +111,12 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
     staying = ruling.does !== "pass";
     if (ruling.does === "say") judge(ruling, entry, reading);
     else if (ruling.does === "pass") pending.expect(ruling.expected);
-    const kept = keptOf(command?.find ? undefined : command, total, partSize);
-    const tell = staying ? undefined : tellLong(reading, kept);
+    const tell = staying ? undefined : tellLong(command);
     let left = total - count;
     long = openLong({
       left,
       open,
-      kept: staying ? () => 0 : kept,
+      kept: staying ? () => 0 : keptOf(command, total),
       argument: (piece) => {
         left--;
         tell?.(piece, left === 0);
@@ -125,8 +127,9 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
     if (long.next(bytes, place) >= 0) throw new Error("a long command ended where it began");
   };
   /** The parts of a long command, those of its arguments that are at hand first. */
-  const tellLong = (words: Words, kept: (left: number) => number) => {
-    const { bytes, starts, ends, count } = words;
+  const tellLong = (command: Command | undefined) => {
+    const { bytes, starts, ends, count, total } = reading;
+    const kept = keptOf(command, total);
     const name = Buffer.from(bytes.subarray(starts[0], ends[0]));
     let named: Words | undefined = { bytes: name, starts: [0], ends: [name.length], count: 1 };
     let pieces: Piece[] = [];
@@ -143,11 +146,10 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
       size += piece.shown.length + 16;
       if (last || size >= tellFrom) tell(last);
     };
-    const { total } = reading;
     for (let at = 1; at < count; at++) {
       const [from = 0, to = 0] = [starts[at], ends[at]];
       const shown = Buffer.from(bytes.subarray(from, Math.min(to, from + kept(total - at))));
-      add({ shown, length: to - from }, false);
+      add({ shown, length: to - from }, at === total - 1);
     }
     // nothing goes on before something is told of it
     if (part === 0) tell(false);
@@ -205,7 +207,8 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
         return end;
       }
       const entry = know(findCommand(reading));
-      if (entry.treatment === "plain" && state.replies === "on" && state.as === user) {
+      const plain = entry.treatment === "plain" && state.replies === "on" && state.as === user;
+      if (plain && end - at <= longFrom) {
         record(commandStatement(entry.command, reading));
         pending.expect(entry.expected);
       } else {
