@@ -249,6 +249,7 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
     socket.on("data", onData).on("drain", hooks.drained);
     socket.once("end", () => lose(closed(peer))).once("close", () => lose(closed(peer)));
     if (socket.destroyed) lose(closed(peer));
+    socket.resume();
     flush();
     if (ending) socket.end();
   };

@@ -1,0 +1,44 @@
+// A client of a real cluster through the lane that shows it as one node.
+import { once } from "node:events";
+import { connect } from "node:net";
+import { Failure } from "@sallyport/core/failure";
+import type { Peer } from "@sallyport/wire/protocol";
+import type { Node, Ways } from "@sallyport/wire/redis/lane";
+import { command } from "@sallyport/wire/redis/message";
+import { gather } from "@sallyport/wire/redis/router";
+import { type Talk, talkOver } from "./talk.ts";
+
+export const shown = { host: "redis.example.com", port: 6379 };
+
+/** Every node that was entered, as it was asked for. */
+export interface Gathered extends Talk {
+  readonly entered: Peer[];
+}
+
+export const waysOf = (entered: Peer[] = []): Ways => ({
+  shown,
+  enter: async (peer, version, name): Promise<Node> => {
+    entered.push(peer);
+    const socket = connect({ host: peer.address, port: peer.port, noDelay: true });
+    await Promise.race([
+      once(socket, "connect"),
+      once(socket, "error").then(([error]) => {
+        throw new Failure("upstream_unreachable", `${peer.address}:${peer.port} can't be reached`, { cause: error });
+      }),
+    ]);
+    const talk = talkOver(socket);
+    const hello = await talk.ask("HELLO", String(version), ...(name === undefined ? [] : ["SETNAME", name]));
+    socket.pause();
+    socket.removeAllListeners("data").removeAllListeners("close");
+    return { socket, peer, version, hello: Buffer.from(hello, "latin1"), id: undefined, clustered: true };
+  },
+});
+
+export const gatherAt = async (port: number, version: 2 | 3 = 2): Promise<Gathered> => {
+  const entered: Peer[] = [];
+  const ways = waysOf(entered);
+  const first = await ways.enter({ address: "127.0.0.1", port }, version, undefined);
+  const lane = await gather(first, ways);
+  return { ...talkOver(lane), entered };
+};
+export { command };
