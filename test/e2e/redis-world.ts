@@ -120,11 +120,12 @@ export const bearerOf = (
 export interface Ground {
   readonly way: Way;
   readonly database: "till" | "wares";
+  readonly user: string;
   readonly counter: () => Counter;
 }
 
 /** A fresh bearer token each time, which has only so many logins. */
-export const plainCache = (counter: () => Counter, person: string, database: string, user = "ann"): Way => {
+export const plainCache = (counter: () => Counter, person: string, database: string, user: string): Way => {
   let client: ReturnType<World["person"]> | undefined;
   return {
     name: "the plain port",
@@ -135,9 +136,26 @@ export const plainCache = (counter: () => Counter, person: string, database: str
   };
 };
 
-export const tunnelledCache = ({ tunnel: { host, port } }: TunnelOf, user = "ann"): Way => ({
-  name: "the tunnel",
-  place: async () => ({ host, port, user, database: "", password: "any" }),
-});
-
-export { openTunnelFor };
+/** Through a tunnel that is opened when it is first needed, and told to whoever closes it. */
+export const tunnelledCache = (
+  counter: () => Counter,
+  person: string,
+  wish: { readonly database: string; readonly user: string },
+  opened: (tunnel: TunnelOf) => void,
+): Way => {
+  let tunnel: Promise<TunnelOf> | undefined;
+  const open = async (): Promise<TunnelOf> => {
+    await counter().world.person(person, ["caches"]);
+    const made = await openTunnelFor(counter().world, person, wish);
+    opened(made);
+    return made;
+  };
+  return {
+    name: "the tunnel",
+    place: async () => {
+      tunnel ??= open();
+      const { host, port } = (await tunnel).tunnel;
+      return { host, port, user: wish.user, database: "", password: "any" };
+    },
+  };
+};

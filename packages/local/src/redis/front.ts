@@ -51,8 +51,12 @@ const answer = (server: Socket, client: TLSSocket, fault: Fault | undefined): vo
 };
 
 const drained = (stream: Socket): Promise<unknown> =>
-  new Promise((settle) => {
-    stream.once("drain", settle).once("close", settle);
+  new Promise<void>((settle) => {
+    const done = (): void => {
+      stream.off("drain", done).off("close", done);
+      settle();
+    };
+    stream.on("drain", done).on("close", done);
   });
 
 /** What one connection is allowed, from login to login. */
