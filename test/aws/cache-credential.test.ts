@@ -151,7 +151,7 @@ describe.each(cacheKinds)("%s", (kind) => {
       operation: "DescribeUsers",
       code: "InternalFailure",
       status: 500,
-      times: 6,
+      times: 3,
     });
     expect((await failureOf(log({}, "app", kinds))).code).toBe("unavailable");
     expect((await log({}, "app", kinds)).as).toBe("password");
