@@ -1,7 +1,8 @@
 // Role files as they are written for Teleport: what they mean there they mean here, and what can't be read is refused.
+import { readFileSync } from "node:fs";
 import { decide, isDenial } from "@sallyport/core/access";
 import { Failure } from "@sallyport/core/failure";
-import { compileRole } from "@sallyport/core/role";
+import { compileRole, RoleOptions } from "@sallyport/core/role";
 import { expect, it } from "vitest";
 import { makeAsk, makeDatabase, makeRole, makeSubject, now, rolesOf } from "./make.ts";
 
@@ -66,4 +67,12 @@ it("what is about other things is left alone", () => {
     options: { forward_agent: true, cert_format: "standard", record_session: { default: "best_effort" } },
   };
   expect(reaches(spec)).toBe(true);
+});
+
+it("docs/operations.md has every option of ours and Teleport's that counts, and no other", () => {
+  const page = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  const chapter = page.slice(page.indexOf("## What a role may say"), page.indexOf("## Settings"));
+  const rows = chapter.split("\n").filter((line) => line.startsWith("| `"));
+  const told = rows.flatMap((row) => [...(row.split(" | ")[0] ?? "").matchAll(/`(\w+)`/g)].map(([, name]) => name));
+  expect(told.sort()).toEqual(Object.keys(RoleOptions.shape).sort());
 });
