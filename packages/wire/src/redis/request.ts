@@ -13,8 +13,9 @@ import { inlineCommand } from "./message.ts";
 import { type Judges, type Known, know, type Ruling, ruleOn, takeReply } from "./rule.ts";
 import type { Expected, Pending } from "./session.ts";
 import {
-  commandStatement,
+  lengthOf,
   loginStatement,
+  openTelling,
   type Piece,
   partStatement,
   type Record,
@@ -39,8 +40,6 @@ export interface Requests extends Frames {
   quit(): boolean;
 }
 
-const lengthOf = ({ starts, ends, count }: Words): number => (ends[count - 1] ?? 0) - (starts[0] ?? 0);
-
 /** A long command's arguments are told as soon as so much of them is kept. */
 const tellFrom = partSize / 2;
 
@@ -48,6 +47,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
   const { state, user } = judges;
   const reader = openReader();
   const { reading } = reader;
+  const telling = openTelling();
   let need = 1;
   let edge = 0;
   let dropped = false;
@@ -72,7 +72,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
         ruling.why === undefined
           ? entry.treatment === "auth" || entry.treatment === "hello"
             ? loginStatement(expected.name, user, true)
-            : commandStatement(entry.command, words, { answered: true })
+            : telling(entry.command, words, { answered: true })
           : refusedStatement(expected.name, ruling.why),
       );
       if (ruling.answer && takeReply(judges)) say({ name: expected.name, say: ruling.answer });
@@ -80,7 +80,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
     }
     if (ruling.does === "pass") {
       if (words === reading && lengthOf(words) > longFrom) tellLong(entry.command);
-      else record(commandStatement(entry.command, words, whose()));
+      else record(telling(entry.command, words, whose()));
       if (!rewritten) {
         pending.expect(ruling.expected);
         return true;
@@ -92,9 +92,9 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
       record(
         entry.treatment === "hello"
           ? loginStatement(expected.name, user, true)
-          : commandStatement(entry.command, words, whose()),
+          : telling(entry.command, words, whose()),
       );
-    if (ruling.does === "quit" || ruling.does === "reset") record(commandStatement(entry.command, words, whose()));
+    if (ruling.does === "quit" || ruling.does === "reset") record(telling(entry.command, words, whose()));
     carryOut(ruling, expected.name);
     return false;
   };
@@ -209,7 +209,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
       const entry = know(findCommand(reading));
       const plain = entry.treatment === "plain" && state.replies === "on" && state.as === user;
       if (plain && end - at <= longFrom) {
-        record(commandStatement(entry.command, reading));
+        record(telling(entry.command, reading));
         pending.expect(entry.expected);
       } else {
         // what is before it goes first

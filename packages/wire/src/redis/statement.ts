@@ -34,8 +34,18 @@ const wordName = (text: string): Uint8Array => {
 
 /** A value of `bytes`, of which `from` to `to` is shown and which is `length` long in all. */
 const sayValue = (line: Line, before: Uint8Array, bytes: Buffer, from: number, to: number, length: number): void => {
-  if (length === to - from && line.text(before, bytes, from, to)) return;
+  const whole = length === to - from;
+  if (whole && line.text(before, bytes, from, to)) return;
   line.fixed(before);
+  if (!whole && line.text(openings.cut, bytes, from, to)) sayLength(line, length);
+  else sayOther(line, bytes, from, to, length);
+};
+const sayLength = (line: Line, length: number): void => {
+  line.number(openings.bytes, length);
+  line.fixed(openings.end);
+};
+/** What is not plain: as UTF-8 where it is that, else in base64. */
+const sayOther = (line: Line, bytes: Buffer, from: number, to: number, length: number): void => {
   const shown = bytes.subarray(from, to);
   const whole = length === shown.length ? shown : shown.subarray(0, shown.length - unfinished(shown));
   if (!isUtf8(whole)) {
@@ -45,8 +55,8 @@ const sayValue = (line: Line, before: Uint8Array, bytes: Buffer, from: number, t
     sayText(line, openings.first, whole, 0, whole.length);
     return;
   } else sayText(line, openings.cut, whole, 0, whole.length);
-  if (length !== shown.length) line.number(openings.bytes, length);
-  line.fixed(openings.end);
+  if (length === shown.length) line.fixed(openings.end);
+  else sayLength(line, length);
 };
 
 const noKeys: ReadonlySet<number> = new Set();
@@ -75,27 +85,46 @@ const sayName = (line: Line, opening: Uint8Array, words: Words): void => {
   sayValue(line, opening, words.bytes, from, Math.min(to, from + longestName), to - from);
 };
 
-/** A command that is there in full. */
-export const commandStatement = (
-  command: Command | undefined,
-  words: Words,
-  how: { readonly user?: string | undefined; readonly answered?: boolean } = {},
-): Statement => ({
-  size: overhead + Math.min(partSize, (words.ends[words.count - 1] ?? 0) - (words.starts[0] ?? 0)),
-  say: (line) => {
-    sayName(line, openings.command, words);
-    if (how.user !== undefined) {
-      line.fixed(openings.user);
-      line.fixed(wordName(how.user));
-    }
-    if (words.count > 1) {
-      line.fixed(openings.args);
-      sayArguments(line, command, words, 1);
-      line.fixed(openings.close);
-    }
-    if (how.answered) line.fixed(openings.answered);
-  },
-});
+/** How a command is told besides what it says. */
+interface Manner {
+  readonly user?: string | undefined;
+  readonly answered?: boolean;
+}
+const usual: Manner = {};
+export const lengthOf = ({ starts, ends, count }: Words): number => (ends[count - 1] ?? 0) - (starts[0] ?? 0);
+
+/**
+ * Commands that are there in full. It is the same statement each time: it is worded before the next one is made, and there may be
+ * a million a second.
+ */
+export const openTelling = (): ((command: Command | undefined, words: Words, manner?: Manner) => Statement) => {
+  let command: Command | undefined;
+  let words: Words;
+  let manner = usual;
+  const statement = {
+    size: 0,
+    say: (line: Line): void => {
+      sayName(line, openings.command, words);
+      if (manner.user !== undefined) {
+        line.fixed(openings.user);
+        line.fixed(wordName(manner.user));
+      }
+      if (words.count > 1) {
+        line.fixed(openings.args);
+        sayArguments(line, command, words, 1);
+        line.fixed(openings.close);
+      }
+      if (manner.answered) line.fixed(openings.answered);
+    },
+  };
+  return (nextCommand, nextWords, nextManner = usual) => {
+    command = nextCommand;
+    words = nextWords;
+    manner = nextManner;
+    statement.size = overhead + Math.min(partSize, lengthOf(words));
+    return statement;
+  };
+};
 
 /** A login inside the session: whose, and by whom it was done. */
 export const loginStatement = (name: string, user: string, answered: boolean): Statement => ({
