@@ -56,10 +56,11 @@ const numberAt = (bytes: Buffer, at: number): { readonly value: number; readonly
   if (end < 0 || end + 1 >= bytes.length)
     return bytes.length - at > lineLimit ? { value: Number.NaN, end: bytes.length } : undefined;
   const negative = bytes[at + 1] === minus;
-  let value = end === at + 1 + Number(negative) ? Number.NaN : 0;
-  for (let digit = at + 1 + Number(negative); digit < end; digit++) {
+  const first = negative ? at + 2 : at + 1;
+  let value = end === first ? Number.NaN : 0;
+  for (let digit = first; digit < end; digit++) {
     const code = bytes[digit] ?? 0;
-    const leads = value === 0 && digit > at + 1;
+    const leads = value === 0 && digit > first;
     value = code < zero || code > nine || leads ? Number.NaN : value * 10 + code - zero;
   }
   return { value: negative ? -value : value, end: end + 2 };
