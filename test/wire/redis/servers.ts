@@ -67,9 +67,9 @@ const startOn = async (port: number, busPort: number, options: readonly string[]
   return { port, busPort, talk, kill: () => end("SIGKILL"), stop: () => end("SIGKILL") };
 };
 
-export const startRedis = async (): Promise<RedisServer> => {
-  const [port = 0] = await freePorts(1);
-  return startOn(port, 0, []);
+export const startRedis = async (options: readonly string[] = []): Promise<RedisServer> => {
+  const [port = 0, bus = 0] = await freePorts(2);
+  return startOn(port, bus, ["--cluster-port", String(bus), ...options]);
 };
 
 export interface RedisCluster {

@@ -25,7 +25,7 @@ export const keysOfSort: KeyFinder = (words) => {
   for (let at = 2; at < words.count; at++) {
     if (isWord(words, at, "limit")) at += 2;
     else if (isWord(words, at, "get") || isWord(words, at, "by")) at += 1;
-    else if (isWord(words, at, "store") && at + 1 < words.count) store = ++at;
+    else if (isWord(words, at, "store") && at + 1 < words.count) store = at + 1;
   }
   return store > 0 ? [1, store] : [1];
 };
@@ -39,15 +39,12 @@ export const keysOfGeo: KeyFinder = (words) => {
   return store > 0 ? [1, store] : [1];
 };
 
-/** XREAD and XREADGROUP … STREAMS key… id…: as many ids as keys. */
-export const keysOfStreams: KeyFinder = (words) => {
-  let at = 1;
-  for (; at < words.count && !isWord(words, at, "streams"); at++) {
-    if (isWord(words, at, "block") || isWord(words, at, "count") || isWord(words, at, "claim")) at += 1;
-    else if (isWord(words, at, "group")) at += 2;
-    else if (!isWord(words, at, "noack")) return none;
-  }
-  const both = words.count - at - 1;
-  if (both <= 0 || both % 2 === 1) return none;
-  return Array.from({ length: both / 2 }, (_, key) => at + 1 + key);
-};
+/** XREAD and XREADGROUP … STREAMS key… id…: as many ids as keys, behind the first such word from `from` on. */
+export const keysOfStreams =
+  (from: number): KeyFinder =>
+  (words) => {
+    let at = from;
+    while (at < words.count && !isWord(words, at, "streams")) at++;
+    const keys = Math.floor((words.count - at - 1) / 2);
+    return keys <= 0 ? none : Array.from({ length: keys }, (_, key) => at + 1 + key);
+  };

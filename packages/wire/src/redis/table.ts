@@ -60,7 +60,8 @@ vsetattr zcount zincrby zlexcount zremrangebylex zremrangebyrank zremrangebyscor
   [second, { "-5": "xgroup|create xgroup|setid himport|set", "5": "xgroup|createconsumer xgroup|delconsumer" }],
   [keysOfSort, { "-2": "sort sort_ro" }],
   [keysOfGeo, { "-6": "georadius", "-5": "georadiusbymember" }],
-  [keysOfStreams, { "-4": "xread", "-7": "xreadgroup" }],
+  [keysOfStreams(1), { "-4": "xread" }],
+  [keysOfStreams(4), { "-7": "xreadgroup" }],
   [keysAfter(1), { "-4": "lmpop zmpop", "-3": "sdiffcard sintercard sunioncard zdiff zinter zintercard zunion" }],
   [keysAfter(1, { step: 2 }), { "-4": "msetex" }],
   [keysAfter(2), { "-5": "blmpop bzmpop", "-3": "eval eval_ro evalsha evalsha_ro fcall fcall_ro" }],
@@ -68,7 +69,7 @@ vsetattr zcount zincrby zlexcount zremrangebylex zremrangebyrank zremrangebyscor
   [
     none,
     {
-      "-3": "psync cluster|addslots cluster|delslots cluster|syncslots",
+      "-3": "psync",
       "-2": "auth psubscribe scan subscribe",
       "-1": "bgsave failover flushall flushdb hello info lolwut ping punsubscribe quit replconf shutdown unsubscribe",
       "1": "asking bgrewriteaof dbsize discard exec lastsave monitor multi pfselftest randomkey readonly readwrite reset \
