@@ -8,7 +8,7 @@ import type { Head } from "@sallyport/core/ports";
 /** A run this long is closed, so that what one session says is in pieces that can be moved. */
 const longestRun = 65_536;
 const smallestSheet = 4_096;
-const sheetsKept = 2_097_152;
+const sheetsKept = 8_388_608;
 
 const nothing = new Uint8Array(0);
 /** Of every line but a run's first. */
@@ -61,9 +61,9 @@ export const openStrands = () => {
     strands.set(session, strand);
     return strand;
   };
-  const openRun = (strand: Strand): Sheet => {
+  const openRun = (strand: Strand, size: number): Sheet => {
     const opening = json(`{"session":${JSON.stringify(strand.session)},"chain":"${strand.head}","seq":`);
-    const run = { bytes: sheets.take(Math.max(strand.size, opening.length)), at: opening.length };
+    const run = { bytes: sheets.take(Math.max(strand.size, opening.length + size)), at: opening.length };
     run.bytes.set(opening);
     strand.run = run;
     open.push(strand);
@@ -77,6 +77,12 @@ export const openStrands = () => {
     strand.size = run.at;
     strand.run = undefined;
     ready.push(bytes);
+  };
+  /** Where a line of about this size goes: a long one begins a run when there is no room for it, or sheets would grow and be lost. */
+  const runFor = (strand: Strand, size: number): Sheet => {
+    const { run } = strand;
+    if (run && size > smallestSheet && run.at + size > run.bytes.length) closeRun(strand);
+    return strand.run ?? openRun(strand, size);
   };
   const say = (statement: Statement): void => {
     const { part, last } = statement;
@@ -101,8 +107,9 @@ export const openStrands = () => {
     /** Answers how many bytes it took. */
     append: (session: string, at: number, statement: Statement): number => {
       const strand = strands.get(session) ?? begin(session);
-      const before = strand.run?.at ?? 0;
-      const run = strand.run ?? openRun(strand);
+      const { run: last } = strand;
+      const run = runFor(strand, statement.size);
+      const before = run === last ? run.at : 0;
       pen.take(run);
       if (before > 0) pen.fixed(following);
       strand.seq += 1;
