@@ -17,7 +17,10 @@ export interface Network {
  * protection is asked of the agent beside it, and tasks on Fargate need no endpoint for what their agent says to ECS.
  * https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html
  */
-const interfaces = ["ecr.api", "ecr.dkr", "kms", "logs", "redshift-serverless", "secretsmanager", "sts"] as const;
+const interfaces = [
+  ...(["ecr.api", "ecr.dkr", "elasticache", "kms", "logs", "memory-db", "redshift-serverless"] as const),
+  ...(["secretsmanager", "sts"] as const),
+] as const;
 const zones = 2;
 const anywhere = "0.0.0.0/0";
 

@@ -73,8 +73,10 @@ describe.each(["dev private", "production private"])("%s", (name) => {
     expect(endpointsOf(name, "Interface")).toEqual([
       "ecr.api",
       "ecr.dkr",
+      "elasticache",
       "kms",
       "logs",
+      "memory-db",
       "redshift-serverless",
       "secretsmanager",
       "sts",

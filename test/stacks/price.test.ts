@@ -1,7 +1,7 @@
 // docs/cost.md is reckoned from the evaluated stacks; `npx vitest run test/stacks/price.test.ts -u` writes it anew.
 import { describe, expect, it } from "vitest";
 import { type Graph, graph, names, plain } from "./graph.ts";
-import { contradictions, type Line, price, use } from "./price.ts";
+import { contradictions, type Line, managedUser, price, use } from "./price.ts";
 import { pricedOn, region } from "./prices.ts";
 
 const sum = (lines: readonly Line[]): number => lines.reduce((total, line) => total + line.price, 0);
@@ -55,7 +55,8 @@ proxies may need, are paid for already. \`private\` with a transit gateway has i
 
 A small team's month: ${use.sessions.toLocaleString("en")} sessions, ${use.apiCalls.toLocaleString("en")} API calls, ${use.relayedGigabytes} GB carried, ${use.statementsGigabytes} GB of statements.
 Not in it: data transfer out of AWS and between zones, the databases themselves, and proxies beyond the least number; each of those costs
-what one task does, and in \`open\` its address. The audit grows by what is written until its retention ends.
+what one task does, and in \`open\` its address. Each managed user, whose password rotates every 15 minutes, adds ${dollars(managedUser())}: its secret, and what is
+asked of it. The audit grows by what is written until its retention ends.
 
 ${chapter("dev")}
 ${chapter("production")}`;

@@ -44,8 +44,11 @@ const aSession = { reads: 15, writes: 14 };
 /** A segment every five seconds at most, when there is something to ship. */
 const busyHours = 160;
 const segmentSeconds = 5;
-/** Runs of the jobs: discover, sweep, certify; and how long each takes, in gigabyte seconds at 1 GB. */
-const jobs = { runs: hoursAMonth * (12 + 60 + 1), gigabyteSeconds: 2 };
+/** Runs of the jobs: discover, rotate, sweep, certify; and how long each takes, in gigabyte seconds at 1 GB. */
+const jobs = { runs: hoursAMonth * (12 + 60 + 60 + 1), gigabyteSeconds: 2 };
+/** What one change of a managed user's password takes: test/functions/rotate-run.test.ts counts the calls. */
+export const aRotation = { secretCalls: 13, writes: 12, probes: 2 };
+const rotationsAMonth = hoursAMonth * 4;
 
 /** What costs nothing by itself: settings, names, permissions, or things paid for elsewhere in this list. */
 const free = [
@@ -196,6 +199,14 @@ const madeLater = ({ bundles }: Graph): readonly Part[] =>
   bundles.some(({ handler }) => handler === "functions/certify.handler")
     ? [{ what: "secrets", price: secret.month }]
     : [];
+
+/** What each managed user adds in a month. */
+export const managedUser = (): number =>
+  secret.month +
+  rotationsAMonth *
+    ((aRotation.secretCalls / 10_000) * secret.tenThousandCalls +
+      (aRotation.writes / million) * table.millionWrites +
+      aRotation.probes * (lambda.millionCalls / million + lambda.gigabyteSecond));
 
 /** Parts of one name put together, in the order of their names. */
 const together = (parts: readonly Part[]): readonly Line[] => {
