@@ -2,7 +2,7 @@
 // its decisions: what passes here is this protocol's own.
 import { once } from "node:events";
 import { createServer, connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
-import type { Denial } from "@sallyport/core/access";
+import type { Denial, Grant } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { secret } from "@sallyport/core/secret";
@@ -85,20 +85,22 @@ export interface DoorOptions {
   readonly guard?: Live["guard"];
   readonly renewAfterMs?: number;
   readonly credential?: () => Credential;
+  /** What the client's role lets it do. */
+  readonly may?: Partial<Pick<Grant, "dbUser" | "ownAuth">>;
   /** Stands between the proxy and the target. */
   readonly between?: (socket: Socket) => Socket;
 }
 
 /** The one login's shape without its decisions: whoever shows the token is in. */
 export const openDoor = async (way: "plain" | "gate", options: DoorOptions = {}): Promise<Door> => {
-  const grant = { ...grantFor({ user: "ada" }), user: "ada" };
+  const grant = { ...grantFor({ user: "ada" }), user: "ada", ...options.may };
   const door = {
     ...{ port: 0, sessions: [] as Session[], servers: [] as RedisServer[] },
     ...{ ends: [] as End[], failures: [] as Failure[] },
   };
   const serve = async (raw: TcpSocket): Promise<void> => {
     const upstream = upstreamTo(options.credential);
-    const arrived = way === "gate" ? { arrived: { ask: { user: "ada" }, grant, upstream } } : {};
+    const arrived = way === "gate" ? { arrived: { ask: { user: grant.dbUser }, grant, upstream } } : {};
     const deadline = { start: () => {}, stop: () => {} };
     const arrival = await redis.accept(raw, { secure: trust.secure, deadline, ...arrived });
     if (!("ask" in arrival)) return;
