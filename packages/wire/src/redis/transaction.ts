@@ -44,6 +44,7 @@ interface Watch {
 
 const multi = command("MULTI");
 const discard = command("DISCARD");
+const unwatch = command("UNWATCH");
 const queued = simple("QUEUED");
 const crossSlot = errorLine("CROSSSLOT Keys in request don't hash to the same slot");
 const aborted = errorLine("EXECABORT Transaction discarded because of previous errors.");
@@ -83,7 +84,9 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
   /** Where keys are watched; nowhere once a change may have been missed. */
   const watching = (): Branch | undefined => (watch?.void === false ? watch.branch : undefined);
   const nil = (): Buffer => Buffer.from(cluster.version() === 3 ? "_\r\n" : "*-1\r\n");
-  const leave = (): void => {
+  /** No transaction any more, and nothing watched. `told`: the node that hears it from EXEC or DISCARD itself. */
+  const leave = (told: Branch | undefined): void => {
+    if (watch && watch.branch !== told && !watch.branch.gone()) cluster.whisper(watch.branch, unwatch);
     open = undefined;
     watch = undefined;
   };
@@ -172,7 +175,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     const missed = watch?.void === true;
     if (!of.branch && !of.spoiled && !missed) {
       if (!watch) {
-        leave();
+        leave(undefined);
         cluster.answer(Buffer.from("*0\r\n"));
         return "taken";
       }
@@ -180,7 +183,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     }
     const { branch } = of;
     const watched = watch !== undefined;
-    leave();
+    leave(branch);
     if (of.refused || of.spoiled || missed || !branch) {
       if (branch) cluster.whisper(branch, discard);
       cluster.answer(missed && !of.spoiled ? nil() : aborted);
@@ -250,7 +253,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
       if (valid?.name === "exec") return carryOut(open, request);
       if (valid?.name !== "discard") return queue(open, request, known, alone);
       const { branch } = open;
-      leave();
+      leave(branch);
       if (branch) cluster.send(branch, newAsk(bytes, from, to, none));
       else cluster.answer(ok);
       return "taken";
@@ -262,6 +265,9 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
       open.branch = undefined;
       open.spoiled = true;
     },
-    clear: leave,
+    clear: () => {
+      open = undefined;
+      watch = undefined;
+    },
   };
 };
