@@ -26,12 +26,15 @@ export interface Stand {
   readonly done: Promise<End>;
   readonly became: (Password | undefined)[];
 }
-export interface StandOptions {
-  readonly seen?: Session;
-  readonly live?: Partial<Live>;
+interface ServerOptions {
   readonly version?: Version;
   readonly renewAfterMs?: number;
   readonly credential?: () => Promise<Credential>;
+  readonly became?: Stand["became"];
+}
+interface StandOptions extends Omit<ServerOptions, "became"> {
+  readonly seen?: Session;
+  readonly live?: Partial<Live>;
   readonly links?: { readonly client?: Link; readonly server?: Link };
 }
 export const password: Password = {
@@ -45,21 +48,27 @@ export const deny = (access: Access): Denial => ({
   reasons: [{ code: "option", text: `${JSON.stringify(access)} is not allowed` }],
 });
 
+/** A server logged in to, at the other end of a link. */
+export const serverOn = (
+  { ours: socket }: Link,
+  { version = 2, renewAfterMs = 3_600_000, credential, became = [] }: ServerOptions = {},
+): RedisServer => ({
+  ...{ socket, peer: { address: "10.0.0.7", port: 6379 }, user: "ada", renewAfterMs },
+  node: {
+    ...{ socket, peer: { address: "10.0.0.7", port: 6379 }, version, hello: Buffer.alloc(0) },
+    ...{ id: 7, clustered: false },
+  },
+  credential: async () => ((await credential?.()) as Password | undefined) ?? password,
+  become: (other) => void became.push(other),
+});
+
 const open: Stand[] = [];
 /** One that is over with its test. */
 export const standing = (options: StandOptions = {}): Stand => {
-  const { seen = session(), version = 2, renewAfterMs = 3_600_000, links = {} } = options;
+  const { seen = session(), links = {} } = options;
   const { client = link(), server = link() } = links;
   const became: Stand["became"] = [];
-  const made: RedisServer = {
-    ...{ socket: server.ours, peer: { address: "10.0.0.7", port: 6379 }, user: "ada", renewAfterMs },
-    node: {
-      ...{ socket: server.ours, peer: { address: "10.0.0.7", port: 6379 }, version, hello: Buffer.alloc(0) },
-      ...{ id: 7, clustered: false },
-    },
-    credential: async () => ((await options.credential?.()) as Password | undefined) ?? password,
-    become: (other) => void became.push(other),
-  };
+  const made = serverOn(server, { ...options, became });
   const done = redis.relay({ socket: client.ours, pending: undefined }, made, { ...seen.live, ...options.live });
   const stand = { client, server, seen, done, became };
   open.push(stand);
