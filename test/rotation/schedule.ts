@@ -29,6 +29,7 @@ export const hands = {
     if (secret) secret.deletedAt ??= machine.now();
   }),
   "deletes the secret for good": byHand(({ secrets }, id) => secrets.forceDelete(secretName(id))),
+  "puts a secret of theirs there": byHand(({ secrets }, id) => secrets.plant(secretName(id), "theirs")),
   "takes pending off": ({ secrets }, id) => void secrets.secrets.get(secretName(id))?.stages.delete("AWSPENDING"),
   "promotes pending": byHand(({ secrets }, id) => {
     const stages = secrets.secrets.get(secretName(id))?.stages;
@@ -66,6 +67,8 @@ export interface Plan {
   readonly hands?: (world: World) => readonly { readonly name: HandName; readonly at: number; readonly id: string }[];
   readonly caches?: readonly number[];
   readonly users?: number;
+  /** It may have to wait for its budget in the end. */
+  readonly restless?: true;
 }
 export interface Ran {
   readonly seed: number;
@@ -75,6 +78,8 @@ export interface Ran {
   /** When all was well again, from the start. */
   readonly settledAfter: number;
   readonly happened: readonly string[];
+  /** Of the first user's secret. */
+  readonly versions: number;
 }
 
 /** Everything that can pause pauses for a quarter of an hour at most. */
@@ -101,6 +106,9 @@ const keepTicking = (world: World, isWild: () => boolean): void => {
 const unsettled = ({ engine, secrets, records, watch, machine }: World, id: string): string | undefined => {
   const user = engine.users.get(id);
   const record = records.get(id);
+  const isTheirs = secrets.secrets.get(secretName(id))?.tags.length === 0;
+  // nothing can be done about it, and nothing may be
+  if (isTheirs) return secrets.current(secretName(id))?.value === "theirs" ? undefined : `${id}: a secret was changed`;
   if (!user?.tagged || user.type !== "password") {
     if (record && record.state !== "ended") return `${id} is not managed any more, and is ${record.state}`;
     const live = record && secrets.current(secretName(id)) !== undefined;
@@ -135,12 +143,21 @@ export const runSchedule = async (seed: number, plan: Plan): Promise<Ran> => {
   keepTicking(world, () => plan.wild === true && isStorm());
   const open = (): string | undefined => users.map((id) => unsettled(world, id)).find((one) => one !== undefined);
   while (violations.length === 0 && (await machine.step(stormUntil + quietFor)))
-    if (!isStorm() && machine.now() > stormUntil + minute && open() === undefined) break;
+    if (!isStorm() && machine.now() > stormUntil + minute && (plan.restless || open() === undefined)) break;
   const left = open();
-  if (violations.length === 0 && left !== undefined) violations.push(`I4: ${left} after an hour of quiet`);
+  if (violations.length === 0 && left !== undefined && !plan.restless)
+    violations.push(`I4: ${left} after an hour of quiet`);
   const rotations = world.table.items().filter((item) => item["name"] === "rotation.success").length;
   const settledAfter = machine.now() - startAt;
-  return { seed, violations, calls: machine.calls(), rotations, settledAfter, happened };
+  return {
+    seed,
+    violations,
+    calls: machine.calls(),
+    rotations,
+    settledAfter,
+    happened,
+    versions: world.watch.versions("app-0"),
+  };
 };
 
 /** A schedule in which everything is left to chance. */

@@ -16,16 +16,21 @@ const within = (paid: readonly number[], now: number): number[] => paid.filter((
 export const spentOf = ({ scheduled, spare }: Budget, now: number): number =>
   within(scheduled, now).length + within(spare, now).length;
 
-/** Pays for one version, or says when that can be. What is not by the schedule may use what the schedule left over. */
+/**
+ * Pays for one version, or says when that can be. `hand`: two a day, so that nobody uses up what the schedule needs. `mend`: what must
+ * be made again may take from both.
+ */
 export const spend = (
   budget: Budget,
   now: number,
-  by: "scheduled" | "spare",
+  by: "schedule" | "hand" | "mend",
 ): { readonly budget: Budget } | { readonly until: number } => {
   const scheduled = within(budget.scheduled, now);
   const spare = within(budget.spare, now);
   const paid = Math.floor(now / minute);
-  if (by === "spare" && spare.length < sparePerDay) return { budget: { scheduled, spare: [...spare, paid] } };
-  if (scheduled.length < scheduledPerDay) return { budget: { scheduled: [...scheduled, paid], spare } };
-  return { until: Math.min(...[...scheduled, ...(by === "spare" ? spare : [])].map(leavesAt)) };
+  if (by !== "schedule" && spare.length < sparePerDay) return { budget: { scheduled, spare: [...spare, paid] } };
+  if (by !== "hand" && scheduled.length < scheduledPerDay)
+    return { budget: { scheduled: [...scheduled, paid], spare } };
+  const taken = [...(by === "hand" ? [] : scheduled), ...(by === "schedule" ? [] : spare)];
+  return { until: Math.min(...taken.map(leavesAt)) };
 };

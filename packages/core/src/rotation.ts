@@ -89,7 +89,7 @@ export const nextStep = (record: ManagedUser, seen: Seen): Action => {
 /** The secret is not there, and nor is what was in it. */
 const make = (record: ManagedUser, { now }: Seen): Action => {
   if (record.version !== undefined) return note(afresh);
-  const spent = spend(record.budget, now, "spare");
+  const spent = spend(record.budget, now, "mend");
   return "until" in spent ? exhausted(spent.until, now) : { do: "make", pay: { budget: spent.budget } };
 };
 
@@ -101,8 +101,9 @@ const begin = (record: ManagedUser, seen: Seen, secret: SeenSecret): Action => {
     if (seen.current !== "none" && seen.current.said === "unreachable") return unreachable(seen.current.reason);
     if (seen.current !== "none" && seen.current.said === "refused") return repair(record, seen, secret);
   }
-  const spent = spend(record.budget, seen.now, record.askedAt === undefined ? "scheduled" : "spare");
-  if ("until" in spent) return exhausted(spent.until, seen.now);
+  const isByHand = record.nextDueAt > seen.now;
+  const spent = spend(record.budget, seen.now, isByHand ? "hand" : "schedule");
+  if ("until" in spent) return isByHand ? refuse(seen) : exhausted(spent.until, seen.now);
   return note({ version: seen.fresh, budget: spent.budget, askedAt: undefined });
 };
 
@@ -186,6 +187,15 @@ const exhausted = (until: number, now: number): Action => ({
     lastError: { at: now, code: "too_many", message: "the versions of a day are used up: it goes on when one is free" },
   },
 });
+
+/** What was asked for by hand is not kept waiting for a day: the schedule goes on. */
+const refuse = ({ now }: Seen): Action => {
+  const message = "the rotations by hand of a day are used up: it goes on by the schedule";
+  return {
+    do: "rest",
+    write: { state: "current", askedAt: undefined, lastError: { at: now, code: "too_many", message } },
+  };
+};
 
 /** What a failed attempt leaves in the record: when it is tried again, later each time and not all at once. */
 export const afterFailure = (
