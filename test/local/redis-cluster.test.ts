@@ -1,14 +1,15 @@
 import { connect } from "node:tls";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { authority, dial, dialCluster, dialRaw, domain, iam, nobody, resp, stage, token, user } from "./redis-stage.ts";
 
 const names = ["0001-001", "0002-001", "0003-001", "0001-002"].map((node) => `orders-${node}.${domain}`);
 // a fourth node is the replica of the first shard, and those of the others come with it
-const cache = stage({
+const nodes = {
   primaries: 3,
   replicas: 1,
   names: [...names, `orders-0002-002.${domain}`, `orders-0003-002.${domain}`],
-});
+};
+const cache = stage(nodes);
 const users = [nobody, iam("ada"), user("grace")];
 const ada = { username: "ada", password: token };
 /** Keys of the three shards: slots 3300, 7365 and 12182. */
@@ -82,13 +83,18 @@ test("a replica that is promoted serves its shard, and a client finds it by itse
   await cache().redis.promote(0);
 });
 
-test("when a primary dies its replica takes over", async () => {
-  await cache().apply(users);
-  await cache().redis.nodes[1]?.stop("SIGKILL");
-  await cache().redis.promote(4);
-  const cluster = dialCluster(cache(), { username: "grace", password: "grace-has-a-long-password" });
-  await expect.poll(() => cluster.set("hello-5", "again").catch(String), { timeout: 10_000 }).toBe("OK");
-  // and users go on to come to those that are left
-  await cache().apply([nobody, iam("ada")]);
-  await expect(dial(cache(), { username: "grace", password: "grace-has-a-long-password" }).connect()).rejects.toThrow();
+describe("when a primary dies", () => {
+  const mortal = stage(nodes);
+
+  test("its replica takes over, and users go on to come to those that are left", async () => {
+    await mortal().apply(users);
+    await mortal().redis.nodes[1]?.stop("SIGKILL");
+    await mortal().redis.promote(4);
+    const cluster = dialCluster(mortal(), { username: "grace", password: "grace-has-a-long-password" });
+    await expect.poll(() => cluster.set("hello-5", "again").catch(String), { timeout: 10_000 }).toBe("OK");
+    await mortal().apply([nobody, iam("ada")]);
+    await expect(
+      dial(mortal(), { username: "grace", password: "grace-has-a-long-password" }).connect(),
+    ).rejects.toThrow();
+  });
 });

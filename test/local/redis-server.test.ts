@@ -1,5 +1,7 @@
-import { stat } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { launcher } from "@sallyport/local/launcher";
 import { findBinaries, haveBinaries, howToInstall } from "@sallyport/local/redis/binaries";
 import { startRedis } from "@sallyport/local/redis/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -86,4 +88,21 @@ test("where there is no Redis it says how to get it", async () => {
       ? { server: "/usr/bin/redis-server" }
       : { code: "unsupported", hint: howToInstall },
   );
+});
+
+test("it ends with the process that started it, even when that is killed outright", async ({ skip }) => {
+  skip(launcher("KILL").length === 0, "no setpriv here: apt install util-linux");
+  const module = new URL("../../packages/local/src/redis/server.ts", import.meta.url).href;
+  const code = `const { nodes: [node] } = await (await import(${JSON.stringify(module)})).startRedis();
+    console.log(JSON.stringify([node.pid, node.socket])); setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "ignore"] });
+  const line = await new Promise<string>((answer) => {
+    child.stdout.once("data", (bytes: Buffer) => answer(bytes.toString()));
+  });
+  const [pid, socket] = JSON.parse(line) as [number, string];
+  expect(lives(pid)).toBe(true);
+  child.kill("SIGKILL");
+  await expect.poll(() => lives(pid), { timeout: 10_000 }).toBe(false);
+  // nobody was left to do it
+  await rm(dirname(dirname(socket)), { recursive: true });
 });

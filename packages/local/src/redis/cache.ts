@@ -1,9 +1,9 @@
 // A cache as its clients meet it: real Redis, and before each node a front that shows the node's name in its certificate and lets in
 // whom the users of the cache, as they have come to that node, allow.
 
+import { Failure } from "@sallyport/core/failure";
 import type { Authority } from "../certificate.ts";
 import type { Ask } from "../front.ts";
-import { freePort } from "../mariadb/port.ts";
 import type { Timer } from "../timer.ts";
 import { type Following, openFollowing } from "./following.ts";
 import { type Front, startRedisFront } from "./front.ts";
@@ -41,22 +41,20 @@ export interface Cache extends Pick<Following, "apply" | "lag" | "delay"> {
   close(): Promise<void>;
 }
 
-/** Two ports in a row that nobody has on any of these addresses. */
-const freePair = async (hosts: readonly string[]): Promise<number> => {
-  const [first = "127.0.0.1"] = hosts;
-  for (let left = 20; ; left--) {
-    const port = await freePort(first);
-    const taken = await Promise.all(
-      hosts.flatMap((host) =>
-        [port, port + 1].map((one) =>
-          freePort(host, one).then(
-            () => false,
-            () => true,
-          ),
-        ),
-      ),
-    );
-    if (!taken.includes(true) || left === 0) return port;
+/** Opens a front for each node, `offset` ports after the first; the first's is any that is free for all of them. */
+const openFronts = async (
+  offsets: readonly number[],
+  open: (at: number, port: number) => Promise<Front>,
+): Promise<readonly Front[]> => {
+  for (let left = 5; ; left--) {
+    const fronts: Front[] = [];
+    try {
+      for (const [at, offset] of offsets.entries()) fronts.push(await open(at, (fronts[0]?.port ?? 0) + offset));
+      return fronts;
+    } catch (thrown) {
+      await Promise.all(fronts.map((front) => front.close()));
+      if (left === 0 || !String(thrown).includes("EADDRINUSE")) throw thrown;
+    }
   }
 };
 
@@ -66,44 +64,44 @@ export const openCache = async (options: CacheOptions): Promise<Cache> => {
   const next = options.address ?? (() => `127.0.0.${++used}`);
   const addresses = new Map<string, string>();
   for (const name of names) if (!addresses.has(name)) addresses.set(name, next());
-  const port = await freePair([...addresses.values()]);
-  const announced = names.map((name, at) => ({
-    name,
-    host: addresses.get(name) ?? "",
-    port: port + names.slice(0, at).filter((other) => other === name).length,
-  }));
-  const redis = await startRedis({
-    announced,
-    ...(options.direct && { authority }),
-    ...(options.primaries !== undefined && { primaries: options.primaries }),
-    ...(options.replicas !== undefined && { replicas: options.replicas }),
-  });
-  const following = openFollowing(redis.nodes, {
-    ...(timer && { timer }),
-    ...(delayMs !== undefined && { delayMs }),
-  });
-  const fronts: Front[] = [];
+  const identity = await authority.issue(options.certified ?? [...new Set(names)]);
+  let started: { readonly redis: Redis; readonly following: Following } | undefined;
+  const behind = () => {
+    if (!started) throw new Failure("starting", "the redis behind the front is not there yet");
+    return started;
+  };
+  // the nodes must be told what ports the fronts have, so the fronts come first
+  const fronts = await openFronts(
+    names.map((name, at) => names.slice(0, at).filter((other) => other === name).length),
+    (at, port) =>
+      startRedisFront({
+        node: () => behind().redis.nodes[at],
+        isIam: (user) => behind().following.isIam(at, user),
+        ...{ identity, check, port, host: addresses.get(names[at] ?? "") ?? "" },
+        ...(timer && { timer }),
+      }),
+  );
   const close = async (): Promise<void> => {
     await Promise.all(fronts.map((front) => front.close()));
-    await redis.stop();
+    await started?.redis.stop();
   };
   try {
-    const identity = await authority.issue(options.certified ?? [...new Set(names)]);
-    for (const [at, node] of redis.nodes.entries())
-      fronts.push(
-        await startRedisFront({
-          node,
-          identity,
-          check,
-          isIam: (user) => following.isIam(at, user),
-          ...announced[at],
-          ...(timer && { timer }),
-        }),
-      );
+    const redis = await startRedis({
+      announced: fronts.map(({ host, port }, at) => ({ host, port, name: names[at] ?? "" })),
+      ...(options.direct && { authority }),
+      ...(options.primaries !== undefined && { primaries: options.primaries }),
+      ...(options.replicas !== undefined && { replicas: options.replicas }),
+    });
+    const following = openFollowing(redis.nodes, {
+      ...(timer && { timer }),
+      ...(delayMs !== undefined && { delayMs }),
+    });
+    started = { redis, following };
+    const { apply, lag, delay } = following;
+    const hosts = Object.fromEntries([...addresses].map(([name, host]) => [name, [host]]));
+    return { redis, fronts, port: fronts[0]?.port ?? 0, hosts, close, apply, lag, delay };
   } catch (thrown) {
     await close();
     throw thrown;
   }
-  const hosts = Object.fromEntries([...addresses].map(([name, host]) => [name, [host]]));
-  return { redis, fronts, port, hosts, close, apply: following.apply, lag: following.lag, delay: following.delay };
 };

@@ -3,7 +3,8 @@
 // https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { secret } from "@sallyport/core/secret";
+import { Failure } from "@sallyport/core/failure";
+import { type Secret, secret } from "@sallyport/core/secret";
 import {
   type FrontContext,
   type FrontOptions,
@@ -22,7 +23,8 @@ import { openScanner } from "./request.ts";
 export type Front = FrontWith<Fault>;
 
 export interface RedisFrontOptions extends Omit<FrontOptions, "upstream"> {
-  readonly node: Pick<RedisNode, "socket" | "frontPassword">;
+  /** What is behind it by now. */
+  readonly node: () => Pick<RedisNode, "socket" | "frontPassword"> | undefined;
   /** Whether this user, as the node knows it now, must show an IAM token. */
   readonly isIam: (user: string) => boolean;
   readonly timer?: Timer;
@@ -60,7 +62,13 @@ const drained = (stream: Socket): Promise<unknown> =>
   });
 
 /** What one connection is allowed, from login to login. */
-const openSession = (raw: Socket, client: TLSSocket, context: FrontContext<Fault>, options: RedisFrontOptions) => {
+const openSession = (
+  raw: Socket,
+  client: TLSSocket,
+  context: FrontContext<Fault>,
+  options: RedisFrontOptions,
+  frontPassword: Secret,
+) => {
   const { timer = systemTimer } = options;
   let inTransaction = false;
   let forget = (): void => {};
@@ -87,7 +95,7 @@ const openSession = (raw: Socket, client: TLSSocket, context: FrontContext<Fault
       if (good.size === 0) return bytes;
       forget();
       forget = timer.after(loginLastsFor, () => raw.destroy());
-      return withPassword(words, good, options.node.frontPassword.reveal());
+      return withPassword(words, good, frontPassword.reveal());
     },
   };
 };
@@ -96,13 +104,15 @@ const receive = async (raw: Socket, context: FrontContext<Fault>, options: Redis
   const fault = context.fault();
   const client = await secureFront(raw, fault?.is === "impostor" ? fault.identity : context.identity);
   if (fault?.is === "hanging") return stall(client, Buffer.alloc(0));
-  const server = connect({ path: context.upstream, allowHalfOpen: true });
+  const node = options.node();
+  if (!node) throw new Failure("unavailable", "there is no redis behind the front");
+  const server = connect({ path: node.socket, allowHalfOpen: true });
   server.on("error", () => server.destroy());
   server.once("end", () => client.destroySoon());
   server.on("close", () => client.destroySoon());
   client.on("close", () => server.destroy());
   answer(server, client, fault);
-  const session = openSession(raw, client, context, options);
+  const session = openSession(raw, client, context, options, node.frontPassword);
   const answered = (name: string): Buffer | undefined => {
     const now = context.fault();
     return now?.is === "answering" && now.name.toUpperCase() === name ? now.bytes : undefined;
@@ -142,6 +152,6 @@ const receive = async (raw: Socket, context: FrontContext<Fault>, options: Redis
 export const startRedisFront = (options: RedisFrontOptions): Promise<Front> =>
   openFront<Fault>(
     // a client may take its time before it logs in, as the servers behind allow
-    { loginWithinMs: 3_600_000, ...options, upstream: options.node.socket },
+    { loginWithinMs: 3_600_000, ...options, upstream: "" },
     (raw, context, settled) => receive(raw, context, options, settled),
   );
