@@ -244,6 +244,14 @@ describe.each(cacheKinds)("%s", (kind) => {
     expect((await failureOf(found(kind))).code).toBe("unavailable");
   });
 
+  it("S-34 is verified by the name that AWS gives its endpoint, against Amazon's own roots", async () => {
+    addCache(kind, "orders", "people");
+    const { sightings } = await found(kind);
+    for (const { endpoint } of sightings)
+      expect(endpoint).toMatchObject({ verifyName: endpoint?.host, roots: "amazon", port: 6379 });
+    expect(sightings).not.toHaveLength(0);
+  });
+
   it("S-35 is not registered by an endpoint that is not the service's own", async () => {
     addCache(kind, "orders", "people");
     const at = { Address: "orders.cache.example.com", Port: 6379 };

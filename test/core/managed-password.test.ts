@@ -78,7 +78,7 @@ it.each([
     "another service",
     () => openManagedPasswords({ store, vault })("memorydb", { ...place, arn: arnOf("orders") }, "app"),
   ],
-])("S-34 is nobody's for %s", async (_, look) => {
+])("is nobody's for %s", async (_, look) => {
   await add(make("app-1"));
   expect(await look()).toBeUndefined();
 });

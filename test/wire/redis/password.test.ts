@@ -81,7 +81,7 @@ test.each(["plain", "gate"] as const)("by the %s way the server's default user n
   }
 });
 
-test("S-34 nobody is let in as the server's default user who is to be another", async () => {
+test("S-27 nobody is let in as the server's default user who is to be another", async () => {
   const door = await openDoor("gate", { credential: none("ada") });
   await expect(connect(door, "gate").acl("WHOAMI")).rejects.toThrow();
   expect(door.failures.map(({ code, message, hint }) => [code, message, hint])).toEqual([
