@@ -9,6 +9,7 @@ import { openRotate } from "@sallyport/functions/rotate";
 import { expect, it } from "vitest";
 import { openFakeKinds } from "../fakes/kinds.ts";
 import { openFakeSecretsManager } from "../fakes/secrets-manager.ts";
+import { aRotation } from "../stacks/price.ts";
 import { context, openWorld } from "./world.ts";
 
 const minute = 60_000;
@@ -98,6 +99,16 @@ it("says in one line a run how many there are, how late the latest is and how ma
   world.clock.pass(60 * minute);
   await world.tick();
   expect(world.said("rotate")).toMatchObject([{ lagMs: expect.toSatisfy((lag: number) => lag > 30 * minute) }]);
+});
+
+it("asks no more of Secrets Manager for one change than docs/cost.md reckons with", async () => {
+  const world = await open();
+  for (let run = 0; run < 3; run += 1) await world.tick();
+  world.calls.length = 0;
+  world.clock.pass(15 * minute);
+  for (let run = 0; run < 2; run += 1) await world.tick();
+  expect(world.said("rotate")).toMatchObject([{ rotated: 1 }]);
+  expect(world.calls).toHaveLength(aRotation.secretCalls);
 });
 
 it("says which user's password was changed by somebody else, and gives it back", async () => {
