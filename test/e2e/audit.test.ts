@@ -1,16 +1,15 @@
 // The audit against real statements: what the database did is in the records, whoever is down or killed meanwhile, and what the
 // grades promise is what happens. Checked as an auditor would: by `sally audit verify` on fetched segments, items and key.
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { GetPublicKeyCommand, KMSClient } from "@aws-sdk/client-kms";
 import type { Client } from "@sallyport/client/client";
-import { auditBucket, auditKey } from "@sallyport/local/deployment";
+import { auditBucket } from "@sallyport/local/deployment";
 import type { ProxyTask } from "@sallyport/local/fleet";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { chainOf, recordsOf } from "../contract/audit-sink.ts";
 import { doorOf, enter, eventually, type Session, within } from "./attack.ts";
+import { openAuditor } from "./auditor.ts";
 import { say } from "./clients/raw.ts";
 import { openOwnTable, roleOf, type Table } from "./owner.ts";
 import { openWorld, type World } from "./world.ts";
@@ -40,14 +39,6 @@ afterAll(async () => {
 const begin = async (person: Client, task?: ProxyTask): Promise<{ session: Session; token: string }> => {
   const answer = await world.bearer(person, { user: "writer" });
   return { session: await enter(doorOf(world.laptop, answer, task?.ports.postgres)), token: answer.id };
-};
-/** As DynamoDB words it. */
-const asDynamo = (value: unknown): unknown => {
-  if (Array.isArray(value)) return { L: value.map(asDynamo) };
-  if (typeof value === "number") return { N: String(value) };
-  if (typeof value === "boolean") return { BOOL: value };
-  if (typeof value === "string") return { S: value };
-  return { M: Object.fromEntries(Object.entries(value as object).map(([name, one]) => [name, asDynamo(one)])) };
 };
 const onlyItem = async (token: string) => {
   const [item] = await table.sessions(token);
@@ -163,24 +154,10 @@ it("S-43 an auditor finds every ended session whole and signed, and one record c
     await eventually("its end", async () => (await onlyItem(token))["state"] === "ended", 10_000);
   }
   await eventually("the last segment", () => inBucket().some((line) => line.includes("(2, 'audited')")), 20_000);
-  const { account, region, aws } = world.laptop;
-  const statements = [{ actions: ["kms:GetPublicKey"], resources: ["*"] }];
-  const { credentials } = account.addUser({ name: "auditor", statements });
-  const kms = new KMSClient({ endpoint: aws.url, region, credentials });
-  const { PublicKey = new Uint8Array() } = await kms.send(new GetPublicKeyCommand({ KeyId: auditKey }));
-  kms.destroy();
-
-  const [segments, sessions, key] = [join(folder, "segments"), join(folder, "sessions.json"), join(folder, "key.json")];
-  await writeFile(key, JSON.stringify({ PublicKey: Buffer.from(PublicKey).toString("base64") }));
-  await mkdir(segments, { recursive: true });
-  const fetchAll = async (): Promise<void> => {
-    for (const { key: name, body } of world.laptop.s3.objects(auditBucket))
-      await writeFile(join(segments, basename(name)), body);
-  };
+  const auditor = await openAuditor(world.laptop, folder);
   const [proxy] = world.proxies;
   const { items } = await table.store.list(`session#${proxy?.id ?? ""}`);
   const ended = items.filter((item) => item["state"] === "ended" && !String(item["reason"]).startsWith("not begun"));
-  await writeFile(sessions, JSON.stringify({ Items: ended.map((item) => (asDynamo(item) as { M: unknown }).M) }));
   const last = ended.map((item) => item.sk);
   await eventually(
     "all of them",
@@ -190,26 +167,18 @@ it("S-43 an auditor finds every ended session whole and signed, and one record c
     },
     20_000,
   );
-  await fetchAll();
-  const entry = new URL("../../packages/cli/src/main.ts", import.meta.url).pathname;
-  const verify = (): Promise<{ status: unknown; output: string }> =>
-    new Promise((resolve) => {
-      const args = [entry, "audit", "verify", segments, "--sessions", sessions, "--key", key];
-      execFile(process.execPath, args, { env: { HOME: folder } }, (error, stdout, stderr) =>
-        resolve({ status: error?.code ?? 0, output: stdout + stderr }),
-      );
-    });
-  const good = await verify();
+  await auditor.fetch(ended);
+  const good = await auditor.verify();
   const verdicts = good.output.split("\n");
   for (const id of last) expect(verdicts.find((line) => line.startsWith(id))).toMatch(/whole, signed$/);
 
   const target = world.laptop.s3.objects(auditBucket).find(({ body }) => body.includes("(2, 'audited')"));
   if (!target) throw new Error("no segment holds it");
   await writeFile(
-    join(segments, basename(target.key)),
+    join(auditor.segments, basename(target.key)),
     target.body.toString().replace("(2, 'audited')", "(9, 'audited')"),
   );
-  const bad = await verify();
+  const bad = await auditor.verify();
   expect(bad.status).toBe(1);
   expect(bad.output).toMatch(/ses_\S+ .*lines .*are not those/);
   expect(bad.output).toContain("is not what its name says");

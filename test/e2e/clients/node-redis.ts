@@ -112,7 +112,7 @@ export const nodeRedisSuite = ({ way, database, user }: Ground): void => {
     it("scans every key there is", async () => {
       const client = await open();
       const names = Array.from({ length: 60 }, (_, n) => `${mark}:s:${n}`);
-      await client.mSet(names.map((name) => [name, "x"]));
+      await client.mSet(Object.fromEntries(names.map((name) => [name, "x"])));
       const found = new Set<string>();
       for await (const page of client.scanIterator({ MATCH: `${mark}:s:*`, COUNT: 7 }))
         for (const key of page) found.add(key);

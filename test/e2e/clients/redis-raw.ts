@@ -1,0 +1,73 @@
+// A Redis client of bytes, with none of the product's code: for what no library lets one do. Answers are read line by line.
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { Place } from "./way.ts";
+
+export interface RawRedis {
+  readonly socket: Socket;
+  /** Commands as clients send them, all in one write. */
+  say(...commands: readonly (readonly string[])[]): void;
+  send(bytes: string | Buffer): void;
+  /** The next lines; fewer when it is over before. */
+  lines(count: number): Promise<readonly string[]>;
+  /** Everything until it is over. */
+  rest(): Promise<string>;
+  close(): void;
+}
+
+/** A command as clients send it. */
+export const resp = (...words: readonly string[]): string =>
+  `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`;
+
+const dial = async ({ host, port, ca }: Pick<Place, "host" | "port" | "ca">): Promise<Socket> => {
+  const socket = ca === undefined ? connect({ host, port }) : connectTls({ host, port, ca, servername: host });
+  await once(socket, ca === undefined ? "connect" : "secureConnect");
+  return socket;
+};
+
+/** Connected, not logged in: at a plain port that comes next, a tunnel has it behind it. */
+export const openRedisRaw = async (place: Pick<Place, "host" | "port" | "ca">): Promise<RawRedis> => {
+  const socket = await dial(place);
+  let held = "";
+  let over = false;
+  const waiting = new Set<() => void>();
+  const wake = (): void => {
+    for (const one of [...waiting]) one();
+  };
+  socket.on("data", (bytes: Buffer) => {
+    held += bytes.toString("latin1");
+    wake();
+  });
+  socket.on("error", () => {});
+  socket.on("close", () => {
+    over = true;
+    wake();
+  });
+  const until = (holds: () => boolean): Promise<void> =>
+    new Promise((answer) => {
+      const look = (): void => {
+        if (!holds() && !over) return;
+        waiting.delete(look);
+        answer();
+      };
+      waiting.add(look);
+      look();
+    });
+  return {
+    socket,
+    say: (...commands) => void socket.write(commands.map((words) => resp(...words)).join("")),
+    send: (bytes) => void socket.write(bytes),
+    lines: async (count) => {
+      await until(() => held.split("\r\n").length > count);
+      const lines = held.split("\r\n");
+      held = lines.slice(count).join("\r\n");
+      return lines.slice(0, count);
+    },
+    rest: async () => {
+      await until(() => false);
+      return held;
+    },
+    close: () => socket.destroy(),
+  };
+};
