@@ -6,7 +6,7 @@ import { connect, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
 import type { Credential } from "@sallyport/core/credential";
-import type { Database } from "@sallyport/core/database";
+import { type Database, type ProtocolFacts, protocols } from "@sallyport/core/database";
 import { Failure } from "@sallyport/core/failure";
 import { openAddressRule } from "./address.ts";
 import { openResumption } from "./resumption.ts";
@@ -19,7 +19,8 @@ export interface Peer {
 }
 
 export interface Dialling {
-  readonly database: Pick<Database, "name" | "endpoint" | "region" | "vpcId">;
+  /** Without a protocol it is one whose servers name no others. */
+  readonly database: Pick<Database, "name" | "endpoint" | "region" | "vpcId"> & Partial<Pick<Database, "protocol">>;
   readonly credential: () => Promise<Credential>;
   readonly roots: Roots;
   /** CIDRs of addresses that may be dialled although they never belong to a database on AWS. */
@@ -47,14 +48,17 @@ export const openUpstream = (dialling: Dialling): Dialled => {
   const { database, credential, roots, within = patience, resolve = lookUp } = dialling;
   const { endpoint } = database;
   const refuses = openAddressRule(dialling.allow);
+  const facts: ProtocolFacts | undefined = database.protocol && protocols[database.protocol];
   /** What this endpoint resolved to so far: nothing else is ever dialled. */
   const known = new Set<string>();
 
-  const findPeers = async (until: number): Promise<readonly Peer[]> => {
-    const addresses = await before(until, resolve(endpoint.host)).catch((thrown: unknown) => {
-      throw unreachable(database, [], thrown);
-    });
-    const found = addresses.map((address) => ({ address, port: endpoint.port, refused: refuses(address) }));
+  const findPeers = async (until: number, host = endpoint.host, port = endpoint.port): Promise<readonly Peer[]> => {
+    const addresses = await before(until, isIP(host) === 0 ? resolve(host) : Promise.resolve([host])).catch(
+      (thrown: unknown) => {
+        throw unreachable(database, [], thrown);
+      },
+    );
+    const found = addresses.map((address) => ({ address, port, refused: refuses(address) }));
     const peers = found.filter(({ refused }) => refused === undefined).map(({ address, port }) => ({ address, port }));
     if (peers.length === 0) throw notAddress(database, found);
     for (const peer of peers) known.add(textOf(peer));
@@ -81,13 +85,18 @@ export const openUpstream = (dialling: Dialling): Dialled => {
     async tcp(at) {
       const until = performance.now() + within;
       if (!at) return dial(await findPeers(until), until);
-      if (!known.has(textOf(at)))
+      if (known.has(textOf(at))) return dial([at], until);
+      if (!facts?.namesNodes || !isNodeOf(endpoint.host, at.address))
         throw new Failure("upstream_unreachable", `${textOf(at)} is not an address of ${database.name}`);
-      return dial([at], until);
+      return dial(await findPeers(until, at.address, at.port), until);
     },
     secure: (socket, alpn) => secure(socket, { dialling, context: roots[endpoint.roots], within, alpn }),
   };
 };
+
+/** A node that a cluster names: an address, or a host of the endpoint's own domain. Its certificate must carry the endpoint's name. */
+const isNodeOf = (endpoint: string, node: string): boolean =>
+  isIP(node) !== 0 || node === endpoint || node.endsWith(endpoint.slice(Math.max(0, endpoint.indexOf("."))));
 
 const dialOne = (peer: Peer, within: number): Promise<Socket> =>
   new Promise((resolve, reject) => {

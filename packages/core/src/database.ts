@@ -14,6 +14,8 @@ export interface ProtocolFacts {
   readonly checksName: boolean;
   /** Is it named by each command instead of at the login? */
   readonly namesLater?: boolean;
+  /** Does a server name others that are a part of it, which may then be dialled? */
+  readonly namesNodes?: boolean;
   /** The clients that `sally db connect` looks for, first found wins. */
   readonly programs: readonly string[];
   /** The scheme of a connection URL. */
@@ -24,7 +26,7 @@ export const protocols = {
   postgres: { port: 5432, checksName: true, programs: ["psql"], scheme: "postgresql" },
   mysql: { port: 3306, checksName: false, programs: ["mariadb", "mysql"], scheme: "mysql" },
   mongodb: { port: 27017, checksName: true, namesLater: true, programs: ["mongosh"], scheme: "mongodb" },
-  redis: { port: 6379, checksName: false, programs: ["redis-cli"], scheme: "rediss" },
+  redis: { port: 6379, checksName: false, namesNodes: true, programs: ["redis-cli"], scheme: "rediss" },
 } as const satisfies Record<ProtocolName, ProtocolFacts>;
 
 export const kindNames = [
