@@ -1,9 +1,10 @@
-// What strangers say at a PostgreSQL port and at the gate: valid handshakes mutated, cut short, blown up; other protocols;
+// What strangers say at a PostgreSQL and a Redis port and at the gate: valid handshakes mutated, cut short, blown up; other protocols;
 // noise. All of it follows from a seed, so that what once went wrong can be looked at again.
 import { once } from "node:events";
 import { duplexPair } from "node:stream";
 import { connect } from "node:tls";
 import { gssRequest, message, packet, sslRequest, startup } from "../local/postgres-bytes.ts";
+import { said } from "../wire/redis/said.ts";
 
 export interface Chance {
   /** Below `limit`, at least 0. */
@@ -30,10 +31,10 @@ export const chanceOf = (seed: number): Chance => {
 };
 
 /** How far a stranger goes before the bytes: nowhere, or into TLS by one of the ways there are. */
-export type Inside = "clear" | "sslrequest" | "direct" | "gate";
+export type Inside = "clear" | "sslrequest" | "direct" | "tls" | "gate";
 export interface Knock {
   readonly family: string;
-  readonly port: "postgres" | "gate";
+  readonly port: "postgres" | "redis" | "gate";
   readonly inside: Inside;
   readonly bytes: Buffer;
 }
@@ -165,16 +166,48 @@ const gateFamilies: Readonly<Record<string, Family>> = {
     ),
 };
 
+const redisLogin = (chance: Chance, token: string): Buffer =>
+  chance.pick([
+    () => said("AUTH", token),
+    () => said("AUTH", "reader", token),
+    () => said("HELLO", chance.pick(["2", "3", "4"]), "AUTH", "reader", token),
+    () => Buffer.from(`AUTH reader ${token}\r\n`),
+  ])();
+const redisEarly = (chance: Chance): Buffer =>
+  chance.pick([
+    () => said(chance.pick(["PING", "GET", "MULTI", "MONITOR", "SUBSCRIBE", "CLIENT", "HELLO", "RESET"]), "x"),
+    () => Buffer.from(chance.pick(["PING\r\n", "\r\n", "*0\r\n", "*-1\r\n", 'SET k "a\r\n'])),
+    () => Buffer.from(`*${edge(chance)}\r\n$${edge(chance)}\r\n`),
+    () => Buffer.concat([Buffer.from(`*2\r\n$4\r\nAUTH\r\n$${edge(chance)}\r\n`), chance.bytes(chance.below(40_000))]),
+  ])();
+const redisFamilies: Readonly<Record<string, Family>> = {
+  ...{ noise: families["noise"] as Family, foreign: families["foreign"] as Family, startup: valid },
+  "S-27 commands before and behind a login": (chance, { fake }) =>
+    Buffer.concat([redisEarly(chance), redisLogin(chance, fake), said("SET", "k", "v"), redisEarly(chance)]),
+  "mutated login": (chance, { fake }) => mutate(chance, redisLogin(chance, fake)),
+  "login cut short": (chance, { fake }) => {
+    const whole = redisLogin(chance, fake);
+    return whole.subarray(0, 1 + chance.below(whole.length - 1));
+  },
+};
+const redisClear: Readonly<Record<string, Family>> = {
+  ...redisFamilies,
+  "S-21 a login in clear": (chance, { real }) => redisLogin(chance, real),
+  "broken TLS": clearFamilies["broken TLS"] as Family,
+};
+
 const one = (chance: Chance, of: Readonly<Record<string, Family>>, words: Words) => {
   const [family, make] = chance.pick(Object.entries(of));
   return { family, bytes: make(chance, words) };
 };
 
 export const makeKnock = (chance: Chance, words: Words): Knock => {
-  const way = chance.below(10);
+  const way = chance.below(14);
   if (way < 4) return { port: "postgres", inside: "clear", ...one(chance, { ...families, ...clearFamilies }, words) };
   if (way < 7)
     return { port: "postgres", inside: chance.pick(["sslrequest", "direct"]), ...one(chance, families, words) };
   if (way < 8) return { port: "gate", inside: "clear", ...one(chance, { ...families, ...clearFamilies }, words) };
-  return { port: "gate", inside: "gate", ...one(chance, gateFamilies, words) };
+  if (way < 10) return { port: "gate", inside: "gate", ...one(chance, gateFamilies, words) };
+  if (way < 11) return { port: "redis", inside: "clear", ...one(chance, redisClear, words) };
+  return { port: "redis", inside: "tls", ...one(chance, redisFamilies, words) };
 };

@@ -6,7 +6,8 @@ import type { Gate } from "@sallyport/wire/protocol";
 import { redis } from "@sallyport/wire/redis/redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { clear, grantFor, link, session, upstreamTo } from "../wire/door.ts";
-import { deny, password, said, serverOn } from "../wire/redis/stand.ts";
+import { said } from "../wire/redis/said.ts";
+import { deny, password, serverOn } from "../wire/redis/stand.ts";
 import { type Chance, chanceOf } from "./knock.ts";
 
 const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);

@@ -1,7 +1,8 @@
 import { redis } from "@sallyport/wire/redis/redis";
 import { describe, expect, test } from "vitest";
 import { challenge, clear, failed, grantFor, type Link, type Stage, upstreamTo } from "../door.ts";
-import { said, text } from "./stand.ts";
+import { said } from "./said.ts";
+import { text } from "./stand.ts";
 
 const grant = grantFor({ user: "ada" });
 const helloOf = (version: number, mode = "standalone"): string =>

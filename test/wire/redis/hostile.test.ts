@@ -1,7 +1,8 @@
 // Bytes that are not what they should be, from either side, and sides that are too slow or too fast.
 import { expect, test } from "vitest";
 import { link } from "../door.ts";
-import { answer, said, say, standing, text, turns } from "./stand.ts";
+import { said } from "./said.ts";
+import { answer, say, standing, text, turns } from "./stand.ts";
 
 const broken: readonly (readonly [string, string, string])[] = [
   ["a count that no client has", "*2147483647\r\n", "invalid multibulk length"],

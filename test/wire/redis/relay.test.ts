@@ -1,7 +1,8 @@
 // What passes through a session, what is answered in it, and in which order: by hand, with a server that says what the test says.
 import { Failure } from "@sallyport/core/failure";
 import { expect, test } from "vitest";
-import { answer, deny, said, say, standing, text, turns } from "./stand.ts";
+import { said } from "./said.ts";
+import { answer, deny, say, standing, text, turns } from "./stand.ts";
 
 test("a pipeline goes on as the bytes that came, in one write, and so do its answers", async () => {
   const stand = standing();

@@ -1,7 +1,8 @@
 // The login again before AWS ends the connection: on a clock that the test moves.
 import { Failure } from "@sallyport/core/failure";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { answer, password, said, say, standing, text, turns } from "./stand.ts";
+import { said } from "./said.ts";
+import { answer, password, say, standing, text, turns } from "./stand.ts";
 
 const hour = 3_600_000;
 const login = said("AUTH", "ada", "fresh-token").toString();

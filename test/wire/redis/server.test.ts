@@ -3,7 +3,8 @@ import type { Arrival, Gate } from "@sallyport/wire/protocol";
 import { redis } from "@sallyport/wire/redis/redis";
 import { afterEach, describe, expect, test } from "vitest";
 import { failed, gateTo, grantFor, type Link, link, upstreamTo } from "../door.ts";
-import { said, serverOn, text, turns } from "./stand.ts";
+import { said } from "./said.ts";
+import { serverOn, text, turns } from "./stand.ts";
 
 const token = `sct_${"a1B2".repeat(11)}`;
 const links: Link[] = [];

@@ -10,15 +10,6 @@ import { redis } from "@sallyport/wire/redis/redis";
 import { afterEach } from "vitest";
 import { type Link, link, type Session, session } from "../door.ts";
 
-/** A command by hand, apart from the code under test. */
-export const said = (...words: readonly (string | Buffer)[]): Buffer =>
-  Buffer.concat([
-    Buffer.from(`*${words.length}\r\n`),
-    ...words.map((word) =>
-      Buffer.concat([Buffer.from(`$${Buffer.byteLength(word)}\r\n`), Buffer.from(word), Buffer.from("\r\n")]),
-    ),
-  ]);
-
 export interface Stand {
   readonly client: Link;
   readonly server: Link;
