@@ -21,9 +21,10 @@ import type { Labels } from "@sallyport/core/label";
 import type { Secret } from "@sallyport/core/secret";
 import { type AssumedRoles, hopsOf } from "./assume.ts";
 import { wordCall } from "./call.ts";
-import { type Connection, clientOptions, type KeyProvider, type Keys } from "./client.ts";
+import type { Connection, KeyProvider, Keys } from "./client.ts";
 import { isHostOf, isRdsHost } from "./host.ts";
 import type { TokenFor } from "./iam.ts";
+import { openClients, pages } from "./page.ts";
 
 /** What a kind works with; one for all kinds of a process. */
 export interface World {
@@ -34,60 +35,30 @@ export interface World {
   readonly turn: (database: string) => Promise<void>;
 }
 
-/** Listings are not in anybody's way: they may wait out a throttled API. */
-const patience = { connectFor: 3000, requestFor: 15_000, attempts: 6 };
 const pageSize = 100;
-/** Whose name CloudTrail shows for a listing in another account. */
-const lister = "discovery";
 
-export const openRdsApi = ({ connection, roles }: World) => {
-  const clients = new Map<string, RDSClient>();
-  const clientFor = ({ region, assume }: Listing): RDSClient => {
-    const id = JSON.stringify([region, assume]);
-    const known = clients.get(id);
-    if (known) return known;
-    const keys = () => roles.keys({ hops: hopsOf(assume), person: lister, region });
-    const fresh = new RDSClient(clientOptions({ ...connection, region, keys }, patience));
-    clients.set(id, fresh);
-    return fresh;
-  };
-
-  async function* pages<T>(
-    action: string,
-    { region }: Listing,
-    ask: (at: {
-      MaxRecords: number;
-      Marker?: string;
-    }) => Promise<{ items: T[] | undefined; Marker: string | undefined }>,
-  ): AsyncGenerator<readonly T[]> {
-    let at: string | undefined;
-    do {
-      const answer = await ask({ MaxRecords: pageSize, ...(at !== undefined && { Marker: at }) }).catch((thrown) => {
-        throw wordCall(thrown, action, region);
-      });
-      yield answer.items ?? [];
-      if (answer.Marker !== undefined && answer.Marker === at)
-        throw new Failure("unavailable", `${action} in ${region} answers the same page for ever`);
-      at = answer.Marker;
-    } while (at);
-  }
+export const openRdsApi = (world: World) => {
+  const clientFor = openClients(world, (options) => new RDSClient(options));
+  const at = (Marker: string | undefined) => ({ MaxRecords: pageSize, ...(Marker !== undefined && { Marker }) });
 
   return {
     instances: (listing: Listing): AsyncIterable<readonly DBInstance[]> =>
-      pages("rds:DescribeDBInstances", listing, async (at) => {
-        const { DBInstances: items, Marker } = await clientFor(listing).send(new DescribeDBInstancesCommand(at));
-        return { items, Marker };
+      pages("rds:DescribeDBInstances", listing, async (marker) => {
+        const command = new DescribeDBInstancesCommand(at(marker));
+        const { DBInstances: items, Marker: next } = await clientFor(listing).send(command);
+        return { items, next };
       }),
     clusters: (listing: Listing): AsyncIterable<readonly DBCluster[]> =>
-      pages("rds:DescribeDBClusters", listing, async (at) => {
-        const { DBClusters: items, Marker } = await clientFor(listing).send(new DescribeDBClustersCommand(at));
-        return { items, Marker };
+      pages("rds:DescribeDBClusters", listing, async (marker) => {
+        const command = new DescribeDBClustersCommand(at(marker));
+        const { DBClusters: items, Marker: next } = await clientFor(listing).send(command);
+        return { items, next };
       }),
     endpoints: (listing: Listing): AsyncIterable<readonly DBClusterEndpoint[]> =>
-      pages("rds:DescribeDBClusterEndpoints", listing, async (at) => {
-        const command = new DescribeDBClusterEndpointsCommand(at);
-        const { DBClusterEndpoints: items, Marker } = await clientFor(listing).send(command);
-        return { items, Marker };
+      pages("rds:DescribeDBClusterEndpoints", listing, async (marker) => {
+        const command = new DescribeDBClusterEndpointsCommand(at(marker));
+        const { DBClusterEndpoints: items, Marker: next } = await clientFor(listing).send(command);
+        return { items, next };
       }),
     /** Switches IAM authentication on, at once. A member's is its cluster's. */
     async switchOn(listing: Listing, of: "cluster" | "instance", { identifier, account, partition }: Sighting) {

@@ -15,9 +15,10 @@ import { Failure } from "@sallyport/core/failure";
 import type { Listing } from "@sallyport/core/kind";
 import type { Labels } from "@sallyport/core/label";
 import { type Secret, secret } from "@sallyport/core/secret";
-import { hopsOf, type KeysFor } from "./assume.ts";
+import type { KeysFor } from "./assume.ts";
 import { wordCall } from "./call.ts";
 import { clientOptions, errorName, isAccessDenied } from "./client.ts";
+import { openClients, pages } from "./page.ts";
 import type { World } from "./rds.ts";
 
 export interface CredentialsFor {
@@ -34,45 +35,18 @@ interface Issued {
   readonly expiresAt: number;
 }
 
-const patience = { connectFor: 3000, requestFor: 15_000, attempts: 6 };
 const pageSize = 100;
-const lister = "discovery";
 const lastsFor = 900;
 const dropBefore = 5 * 60_000;
 const mostKept = 10_000;
 const throttled = ["ThrottlingException", "TooManyRequestsException", "Throttling", "ServiceQuotaExceededException"];
 
 export const openRedshiftApi = ({ connection, roles, now }: World & { readonly now: () => number }) => {
-  const clients = new Map<string, RedshiftServerlessClient>();
-  const clientFor = ({ region, assume }: Listing): RedshiftServerlessClient => {
-    const id = JSON.stringify([region, assume]);
-    const known = clients.get(id);
-    if (known) return known;
-    const keys = () => roles.keys({ hops: hopsOf(assume), person: lister, region });
-    const fresh = new RedshiftServerlessClient(clientOptions({ ...connection, region, keys }, patience));
-    clients.set(id, fresh);
-    return fresh;
-  };
-
-  async function* pages<T>(
-    action: string,
-    { region }: Listing,
-    ask: (at: {
-      maxResults: number;
-      nextToken?: string;
-    }) => Promise<{ items?: T[] | undefined; next?: string | undefined }>,
-  ): AsyncGenerator<readonly T[]> {
-    let at: string | undefined;
-    do {
-      const answer = await ask({ maxResults: pageSize, ...(at !== undefined && { nextToken: at }) }).catch((thrown) => {
-        throw wordCall(thrown, `redshift-serverless:${action}`, region);
-      });
-      yield answer.items ?? [];
-      if (answer.next !== undefined && answer.next === at)
-        throw new Failure("unavailable", `${action} in ${region} answers the same page for ever`);
-      at = answer.next;
-    } while (at);
-  }
+  const clientFor = openClients({ connection, roles }, (options) => new RedshiftServerlessClient(options));
+  const at = (nextToken: string | undefined) => ({
+    maxResults: pageSize,
+    ...(nextToken !== undefined && { nextToken }),
+  });
 
   const issue = async ({ keys, workgroup, name, roleArn }: CredentialsFor): Promise<Issued> => {
     const client = new RedshiftServerlessClient(
@@ -118,13 +92,15 @@ export const openRedshiftApi = ({ connection, roles, now }: World & { readonly n
 
   return {
     workgroups: (listing: Listing): AsyncIterable<readonly Workgroup[]> =>
-      pages("ListWorkgroups", listing, async (at) => {
-        const { workgroups: items, nextToken: next } = await clientFor(listing).send(new ListWorkgroupsCommand(at));
+      pages("redshift-serverless:ListWorkgroups", listing, async (token) => {
+        const command = new ListWorkgroupsCommand(at(token));
+        const { workgroups: items, nextToken: next } = await clientFor(listing).send(command);
         return { items, next };
       }),
     endpoints: (listing: Listing): AsyncIterable<readonly EndpointAccess[]> =>
-      pages("ListEndpointAccess", listing, async (at) => {
-        const { endpoints: items, nextToken: next } = await clientFor(listing).send(new ListEndpointAccessCommand(at));
+      pages("redshift-serverless:ListEndpointAccess", listing, async (token) => {
+        const command = new ListEndpointAccessCommand(at(token));
+        const { endpoints: items, nextToken: next } = await clientFor(listing).send(command);
         return { items, next };
       }),
     /** @throws Failure `denied` where tags may not be read */
