@@ -129,84 +129,83 @@ export const openCaches = (options: CachesOptions): Caches => {
     return cache;
   };
 
-  const of = (account: Account): AccountCaches => {
+  const addReplicationGroup = async (account: Account, spec: ReplicationGroupSpec): Promise<AddedCache> => {
     const where = { accountId: account.id, region };
-    return {
-      async addReplicationGroup(spec) {
-        const draft = elasticache.addReplicationGroup(where, spec);
-        const id = draft.ReplicationGroupId ?? "";
-        const ref = groupRef(where, id);
-        const clustered = isClustered(spec);
-        const members = membersOf(where, { ...spec, id });
-        const shards = Math.max(...members.map(({ shard }) => shard)) + 1;
-        const names = primariesFirst(
-          members.map(({ host }) => host),
-          shards,
-        );
-        const replicas = members.length / shards - 1;
-        const cache = await open(account, ref, { names, replicas, ...(clustered && { primaries: shards }) });
-        const [endpoint] = draft.NodeGroups ?? [];
-        const addresses = cache.fronts.map(({ host }) => host);
-        const point = (primary: number): void => {
-          const readers = addresses.filter((_, at) => at !== primary);
-          options.name(
-            clustered
-              ? { [draft.ConfigurationEndpoint?.Address ?? ""]: addresses }
-              : {
-                  [endpoint?.PrimaryEndpoint?.Address ?? ""]: [addresses[primary] ?? ""],
-                  [endpoint?.ReaderEndpoint?.Address ?? ""]: readers.length > 0 ? readers : addresses,
-                },
-          );
-        };
-        let primary = 0;
-        point(primary);
-        elasticache.setPort(where, id, cache.port);
-        return {
-          ...cache,
-          ref,
-          host: draft.ConfigurationEndpoint?.Address ?? endpoint?.PrimaryEndpoint?.Address ?? "",
-          promote: async (at) => {
-            await cache.redis.promote(at);
-            if (clustered) return;
-            const before = cache.fronts[primary];
-            primary = at;
-            point(primary);
-            before?.cut();
-          },
-        };
-      },
-
-      async addServerlessCache(spec) {
-        const draft = elasticache.addServerlessCache(where, spec);
-        const name = draft.ServerlessCacheName ?? "";
-        const host = draft.Endpoint?.Address ?? "";
-        const ref = serverlessRef(where, name);
-        const cache = await open(account, ref, { names: [host, host], primaries: 1, replicas: 1 });
-        elasticache.setPort(where, name, cache.port, cache.port + 1);
-        return { ...cache, ref, host, promote: cache.redis.promote };
-      },
-
-      async addMemoryCluster(spec) {
-        const draft = memorydb.addCluster(where, spec);
-        const name = draft.Name ?? "";
-        const shards = draft.Shards ?? [];
-        const all = shards.flatMap(({ Nodes = [] }) => Nodes.map(({ Endpoint }) => Endpoint?.Address ?? ""));
-        const ref = clusterRef(where, name);
-        const cache = await open(account, ref, {
-          names: primariesFirst(all, shards.length),
-          primaries: shards.length,
-          replicas: all.length / shards.length - 1,
-        });
-        const host = draft.ClusterEndpoint?.Address ?? "";
-        options.name({ [host]: cache.fronts.map((front) => front.host) });
-        memorydb.setPort(where, name, cache.port);
-        return { ...cache, ref, host, promote: cache.redis.promote };
-      },
+    const draft = elasticache.addReplicationGroup(where, spec);
+    const id = draft.ReplicationGroupId ?? "";
+    const ref = groupRef(where, id);
+    const clustered = isClustered(spec);
+    const members = membersOf(where, { ...spec, id });
+    const shards = Math.max(...members.map(({ shard }) => shard)) + 1;
+    const hosts = members.map(({ host }) => host);
+    const cache = await open(account, ref, {
+      names: primariesFirst(hosts, shards),
+      replicas: members.length / shards - 1,
+      ...(clustered && { primaries: shards }),
+    });
+    elasticache.setPort(where, id, cache.port);
+    const addresses = cache.fronts.map(({ host }) => host);
+    if (clustered) {
+      const host = draft.ConfigurationEndpoint?.Address ?? "";
+      options.name({ [host]: addresses });
+      return { ...cache, ref, host, promote: cache.redis.promote };
+    }
+    const [{ PrimaryEndpoint, ReaderEndpoint } = {}] = draft.NodeGroups ?? [];
+    const host = PrimaryEndpoint?.Address ?? "";
+    let primary = 0;
+    const point = (): void => {
+      const readers = addresses.filter((_, at) => at !== primary);
+      options.name({
+        [host]: [addresses[primary] ?? ""],
+        [ReaderEndpoint?.Address ?? ""]: readers.length > 0 ? readers : addresses,
+      });
     };
+    point();
+    const promote = async (at: number): Promise<void> => {
+      await cache.redis.promote(at);
+      const before = cache.fronts[primary];
+      primary = at;
+      point();
+      before?.cut();
+    };
+    return { ...cache, ref, host, promote };
+  };
+
+  const addServerlessCache = async (account: Account, spec: ServerlessSpec): Promise<AddedCache> => {
+    const where = { accountId: account.id, region };
+    const draft = elasticache.addServerlessCache(where, spec);
+    const name = draft.ServerlessCacheName ?? "";
+    const host = draft.Endpoint?.Address ?? "";
+    const ref = serverlessRef(where, name);
+    const cache = await open(account, ref, { names: [host, host], primaries: 1, replicas: 1 });
+    elasticache.setPort(where, name, cache.port, cache.port + 1);
+    return { ...cache, ref, host, promote: cache.redis.promote };
+  };
+
+  const addMemoryCluster = async (account: Account, spec: ClusterSpec): Promise<AddedCache> => {
+    const where = { accountId: account.id, region };
+    const draft = memorydb.addCluster(where, spec);
+    const name = draft.Name ?? "";
+    const host = draft.ClusterEndpoint?.Address ?? "";
+    const shards = draft.Shards ?? [];
+    const all = shards.flatMap(({ Nodes = [] }) => Nodes.map(({ Endpoint }) => Endpoint?.Address ?? ""));
+    const ref = clusterRef(where, name);
+    const cache = await open(account, ref, {
+      names: primariesFirst(all, shards.length),
+      primaries: shards.length,
+      replicas: all.length / shards.length - 1,
+    });
+    options.name({ [host]: cache.fronts.map((front) => front.host) });
+    memorydb.setPort(where, name, cache.port);
+    return { ...cache, ref, host, promote: cache.redis.promote };
   };
 
   return {
-    of,
+    of: (account) => ({
+      addReplicationGroup: (spec) => addReplicationGroup(account, spec),
+      addServerlessCache: (spec) => addServerlessCache(account, spec),
+      addMemoryCluster: (spec) => addMemoryCluster(account, spec),
+    }),
     close: async () => {
       await Promise.all(opened.splice(0).map((one) => one.close()));
     },
