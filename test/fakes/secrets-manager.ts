@@ -67,7 +67,8 @@ export const openFakeSecretsManager = (
   const operations: Record<string, (input: Input) => object> = {
     CreateSecretCommand({ Name = "", SecretString = "", Tags = [], ClientRequestToken }) {
       const found = secrets.get(Name);
-      if (found) throw new AwsError(found.deletedAt === undefined ? "ResourceExistsException" : "InvalidRequestException");
+      if (found)
+        throw new AwsError(found.deletedAt === undefined ? "ResourceExistsException" : "InvalidRequestException");
       const version = ClientRequestToken ?? `first-${++made}`;
       const secret: StoredSecret = { versions: new Map(), stages: new Map([[current, version]]), tags: Tags };
       secret.versions.set(version, { value: SecretString, createdAt: now() });
@@ -130,6 +131,11 @@ export const openFakeSecretsManager = (
     },
   };
 
+  const put = (name: string, value: string, tags: StoredSecret["tags"]): void => {
+    const version = `given-${++made}`;
+    const versions = new Map([[version, { value, createdAt: now() }]]);
+    secrets.set(name, { versions, stages: new Map([[current, version]]), tags });
+  };
   const send = async (command: object): Promise<unknown> => {
     const run = operations[command.constructor.name];
     if (!run) throw new Error(`the fake knows no ${command.constructor.name}`);
@@ -145,11 +151,9 @@ export const openFakeSecretsManager = (
     previous: (name: string) => valueAt(secrets.get(name), previous),
     /** What people do by hand. */
     forceDelete: (name: string): void => void secrets.delete(name),
-    plant(name: string, value: string): void {
-      const version = `theirs-${++made}`;
-      const versions = new Map([[version, { value, createdAt: now() }]]);
-      secrets.set(name, { versions, stages: new Map([[current, version]]), tags: [] });
-    },
+    plant: (name: string, value: string): void => put(name, value, []),
+    /** One of ours, as an earlier rotation left it. */
+    give: (name: string, value: string): void => put(name, value, [{ Key: "sallyport/owner", Value: "sallyport" }]),
   };
 };
 export type FakeSecretsManager = ReturnType<typeof openFakeSecretsManager>;
@@ -157,5 +161,7 @@ export type FakeSecretsManager = ReturnType<typeof openFakeSecretsManager>;
 const valueAt = (secret: StoredSecret | undefined, stage: string) => {
   const version = secret?.stages.get(stage);
   const value = version === undefined ? undefined : secret?.versions.get(version)?.value;
-  return secret?.deletedAt !== undefined || version === undefined || value === undefined ? undefined : { version, value };
+  return secret?.deletedAt !== undefined || version === undefined || value === undefined
+    ? undefined
+    : { version, value };
 };

@@ -29,6 +29,8 @@ export interface Rotator {
   readonly random: Random;
   /** Logs in with a password at every node that the user can reach. */
   readonly probe: (user: ManagedUser, password: Secret) => Promise<Answer>;
+  /** Resolves when AWS bears the calls of this action. */
+  readonly turn?: (action: Action["do"], user: ManagedUser) => Promise<unknown>;
   /** Of this run alone. */
   readonly owner: string;
   readonly next?: (record: ManagedUser, seen: Seen) => Action;
@@ -68,7 +70,7 @@ interface Held {
 }
 
 export const openRotator = (parts: Rotator) => {
-  const { store, vault, kinds, clock, random, probe, owner, next = nextStep } = parts;
+  const { store, vault, kinds, clock, random, probe, turn, owner, next = nextStep } = parts;
 
   /** The record as it will be, if nobody else wrote meanwhile. @throws Failure `conflict` when somebody did */
   const write = async (held: Held, update: Update, event?: { name: EventName; details?: object }): Promise<void> => {
@@ -123,6 +125,7 @@ export const openRotator = (parts: Rotator) => {
   const act = async (held: Held, action: Exclude<Action, { do: "look" | "rest" | "fail" }>): Promise<void> => {
     const { secret: name } = held.record;
     if (action.do === "note") return write(held, action.write);
+    await turn?.(action.do, held.record);
     if (action.do === "make") {
       await write(held, action.pay);
       return vault.create(name);

@@ -2,6 +2,7 @@
 // another, each at the rate that its service bears. Several ticks at once are harmless: what somebody works on is left to them,
 // unless its record stays as it is for the length of a lease.
 
+import type * as z from "zod";
 import { Failure, toFailure } from "./failure.ts";
 import { fromItem, keys, read, readAll, walk } from "./family.ts";
 import type { Kinds } from "./kind.ts";
@@ -42,10 +43,27 @@ export interface Rounded {
 }
 
 /** Below what AWS takes: 5 changes of users a second in a place, at most 10 at once; 50 changes of secrets a second. */
-const changesOfUsers = { perSecond: 4.5, burst: 8 };
-const changesOfSecrets = { perSecond: 45, burst: 45 };
+const changesOfUsers = { perSecond: 4, burst: 5 };
+const changesOfSecrets = { perSecond: 45, burst: 20 };
+/** How often an action changes a secret. */
+const secretChanges: Partial<Record<Action["do"], number>> = { make: 1, stage: 1, promote: 2, discard: 1 };
 /** Users of one place that are carried on at the same time. */
 const atOnce = 8;
+
+/** What is looked at of those that have nothing to do: of many users, most. */
+const Glance = ManagedUser.pick({
+  service: true,
+  region: true,
+  account: true,
+  id: true,
+  state: true,
+  nextDueAt: true,
+  askedAt: true,
+  retryAt: true,
+  createdAt: true,
+  failures: true,
+});
+type Glance = z.infer<typeof Glance>;
 
 export const openRounds = (parts: RoundParts) => {
   const { store, clock, random, wait, probing } = parts;
@@ -75,16 +93,21 @@ export const openRounds = (parts: RoundParts) => {
 
   const run = async ({ user, until }: Round): Promise<Rounded> => {
     const owner = [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const { pass } = openRotator({ ...parts, owner, probe: (record, password) => verify(probing, record, password) });
-    const latest = new Map<string, ManagedUser>();
+    const { pass } = openRotator({
+      ...parts,
+      owner,
+      probe: (record, password) => verify(probing, record, password),
+      turn: (action, record) =>
+        action === "apply" || action === "repair"
+          ? paceOf(placeOf(record)).take(1)
+          : secrets.take(secretChanges[action] ?? 0),
+    });
+    const latest = new Map<string, Glance>();
     const passed: Passed[] = [];
     const held: ManagedUser[] = [];
     let due = 0;
 
     const carryOn = async (record: ManagedUser): Promise<void> => {
-      const fresh = record.state === "due" || record.state === "staged";
-      // it changes the user at most once, and its secret twice
-      await Promise.all([fresh ? paceOf(placeOf(record)).take(1) : undefined, secrets.take(fresh ? 1 : 2)]);
       const result = await pass(record, user !== undefined);
       latest.set(managedName(record), result.record);
       passed.push(result);
@@ -93,11 +116,12 @@ export const openRounds = (parts: RoundParts) => {
     const readPlace = async (place: string): Promise<ManagedUser[]> => {
       const work: ManagedUser[] = [];
       for await (const item of walk(store, managedAt(place).pk)) {
-        const record = fromItem(ManagedUser, item);
-        const name = managedName(record);
+        const glance = fromItem(Glance, item);
+        const name = managedName(glance);
         if (user !== undefined && name !== user) continue;
-        latest.set(name, record);
-        if (user === undefined && !isDue(record, clock.now())) continue;
+        latest.set(name, glance);
+        if (user === undefined && !isDue(glance, clock.now())) continue;
+        const record = fromItem(ManagedUser, item);
         due += 1;
         if (isFree(record)) work.push(record);
         else held.push(record);
@@ -158,7 +182,7 @@ const byNeed = (a: ManagedUser, b: ManagedUser): number =>
   a.nextDueAt - b.nextDueAt;
 
 const summarise = (
-  users: readonly ManagedUser[],
+  users: readonly Glance[],
   passed: readonly Passed[],
   due: number,
   now: number,
