@@ -13,10 +13,18 @@ export const rotateVerbs: Verbs<"rotate"> = {
     if (!rotation)
       throw new Failure("unsupported", "this deployment rotates no passwords", { hint: "deploy the rotate function" });
     await takeTurn(store, rotations, clock.now());
-    const user = managedName(await findManaged(store, text));
+    const before = await findManaged(store, text);
+    const user = managedName(before);
     const asked = { name: "rotation.ask", at: clock.now(), actor: caller.user.name, details: { user } } as const;
     await appendEvent(store, asked, random);
     await rotation({ user });
-    return toManagedDocument(await findManaged(store, user), clock.now());
+    const after = await findManaged(store, user);
+    const { state, lastError, nextDueAt } = after;
+    // a day has so many by hand: what is refused for that is not kept for later
+    if (state === "current" && lastError?.code === "too_many" && lastError.at !== before.lastError?.at)
+      throw new Failure("too_many", lastError.message, {
+        hint: `the next one by the schedule is due at ${new Date(nextDueAt).toISOString()}`,
+      });
+    return toManagedDocument(after, clock.now());
   },
 };

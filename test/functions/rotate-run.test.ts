@@ -2,7 +2,7 @@
 // made of, and what events it believes.
 import { openVault } from "@sallyport/aws/vault";
 import { keys } from "@sallyport/core/family";
-import type { Kinds } from "@sallyport/core/kind";
+import type { Kinds, ManagedSighting } from "@sallyport/core/kind";
 import type { Rotated } from "@sallyport/core/managed";
 import type { Probed, Probing } from "@sallyport/core/probe";
 import { openRotate } from "@sallyport/functions/rotate";
@@ -24,18 +24,12 @@ const open = async () => {
   const secrets = openFakeSecretsManager(() => world.clock.now());
   const calls: string[] = [];
   let passwords: readonly string[] = ["made by hand"];
-  const sighting = {
-    ...{
-      service: "elasticache",
-      region: "eu-west-1",
-      account: "111122223333",
-      partition: "aws",
-      id: "app",
-      user: "app",
-    },
+  const sighting: ManagedSighting = {
+    service: "elasticache",
+    ...{ region: "eu-west-1", account: "111122223333", partition: "aws", id: "app", user: "app" },
     arn: "arn:aws:elasticache:eu-west-1:111122223333:user:app",
     caches: [{ arn, endpoints: [endpoint] }],
-  } as const;
+  };
   const none = openFakeKinds(new Map());
   const kinds: Kinds = {
     ...none,

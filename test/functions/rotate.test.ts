@@ -13,7 +13,7 @@ type Over = Partial<ManagedUser> & { readonly fresh?: true };
 const managed = (now: number, { fresh, ...over }: Over = {}): ManagedUser => {
   const placed = { service: "elasticache", region: "eu-west-1", account, id: "app", ...over } as const;
   return {
-    kind: "rds",
+    kind: "elasticache",
     arn: `arn:aws:elasticache:eu-west-1:${account}:user:${placed.id}`,
     partition: "aws",
     user: placed.id,
@@ -48,8 +48,10 @@ const open = async (...users: Over[]) => {
   const root = await world.loginAs(makeUser("root", ["admin"]));
   const ana = await world.loginAs(makeUser("ana", []));
   const started: RotateAsked[] = [];
+  let effect = async (): Promise<void> => {};
   const rotation = async (asked: RotateAsked) => {
     started.push(asked);
+    await effect();
     return { managed: 1, due: 1, rotated: 0, failed: 0, waiting: 1, lagMs: 0, failing: 0 };
   };
   const api = openApi({ ...world.worldOf("api"), rotation }, world.log);
@@ -62,7 +64,17 @@ const open = async (...users: Over[]) => {
     return { status: answer.statusCode, body: JSON.parse(answer.body) };
   };
   const get = (name: string, token = root) => world.call("getResource", { kind: "managed_user", name }, token);
-  return { ...world, root, ana, started, rotate, get };
+  return {
+    ...world,
+    root,
+    ana,
+    started,
+    rotate,
+    get,
+    whenStarted: (does: () => Promise<void>) => {
+      effect = does;
+    },
+  };
 };
 
 const name = `app-elasticache-eu-west-1-${account}`;
@@ -155,6 +167,19 @@ describe("a rotation by hand", () => {
     const window = Math.floor(world.clock.now() / (15 * minute));
     await world.put([keys.loginAttempts(`#rotate#${window}`), { count: 119 }]);
     expect([(await world.rotate("app")).status, (await world.rotate("app")).status]).toEqual([200, 429]);
+  });
+  it("is refused when those of a day are used up, whatever was wrong before", async () => {
+    const message = "the rotations by hand of a day are used up: it goes on by the schedule";
+    const lastError = (at: number) => ({ at, code: "too_many", message }) as const;
+    const world = await open({ lastError: lastError(1) });
+    expect((await world.rotate("app")).status).toBe(200);
+    world.whenStarted(async () => {
+      const user = managed(world.clock.now(), { lastError: lastError(2) });
+      await world.put([managedKey(user), user]);
+    });
+    const { status, body } = await world.rotate("app");
+    expect([status, body.error.code, body.error.message]).toEqual([429, "too_many", message]);
+    expect(body.error.hint).toMatch(/^the next one by the schedule is due at \d{4}-/);
   });
   it("is refused with words where the deployment has no function for it", async () => {
     const world = await open({});

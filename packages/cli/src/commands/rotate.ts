@@ -37,8 +37,10 @@ const steps = {
   ended: "is no longer managed",
 } as const satisfies Record<ManagedUserDocument["spec"]["state"], string>;
 
-const describe = ({ spec: { state, failures, last_error: error } }: ManagedUserDocument): string =>
-  `${state}: ${steps[state]}${failures > 0 && error ? `; the last attempt failed: ${error.message}` : ""}`;
+const describe = ({ spec: { state, failures, retry_at: retry, last_error: error } }: ManagedUserDocument): string => {
+  const why = error && (failures > 0 || retry !== undefined) ? `; the last attempt failed: ${error.message}` : "";
+  return `${state}: ${steps[state]}${why}`;
+};
 
 /** Looks again until a rotation has come to its end since. @throws Failure `timeout` that says at which step it stands */
 const settle = async (
