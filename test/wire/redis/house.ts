@@ -1,7 +1,10 @@
 // Our two ways in before a real redis-server: a plain port with TLS and a door as the gate leaves it. Everything of the proxy but
 // its decisions: what passes here is this protocol's own.
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Denial, Grant } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
 import { Failure, toFailure } from "@sallyport/core/failure";
@@ -22,9 +25,10 @@ export const connectToken = `sct_${"a1B2".repeat(11)}`;
 /** What the proxy logs in with; nobody else knows it. */
 const password = "the-proxy-alone-knows-this";
 
-export let certificate: Certificate;
-export let target: Redis;
+let certificate: Certificate;
+let target: Redis;
 let trust: Trust;
+let folder: string | undefined;
 const installed = await haveBinaries();
 const sockets = new Set<Socket>();
 const listeners: Listener[] = [];
@@ -53,7 +57,18 @@ export const stage = (): void => {
     sockets.clear();
     for (const listener of listeners.splice(0)) listener.close();
   });
-  afterAll(() => target?.stop());
+  afterAll(async () => {
+    await target?.stop();
+    if (folder !== undefined) await rm(folder, { recursive: true });
+  });
+};
+
+/** For programs, which read it from a file. */
+export const caFile = async (): Promise<string> => {
+  folder ??= await mkdtemp(join(tmpdir(), "sallyport-redis-"));
+  const file = join(folder, "ca.pem");
+  await writeFile(file, certificate.ca);
+  return file;
 };
 
 const kept = <T extends Socket>(socket: T): T => {
@@ -61,7 +76,7 @@ const kept = <T extends Socket>(socket: T): T => {
   return socket.on("error", () => {}).once("close", () => sockets.delete(socket));
 };
 
-export const upstreamTo = (credential?: () => Credential): Upstream => ({
+const upstreamTo = (credential?: () => Credential): Upstream => ({
   database: { name: "orders", endpoint: makeDatabase().endpoint },
   tcp: async () => {
     const socket = kept(dial(target.nodes[0]?.socket ?? ""));

@@ -73,7 +73,7 @@ afterEach(async () => {
   }
 });
 
-export const turn = (): Promise<void> => new Promise(setImmediate);
+const turn = (): Promise<void> => new Promise(setImmediate);
 export const turns = async (count = 20): Promise<void> => {
   for (let left = count; left > 0; left--) await turn();
 };

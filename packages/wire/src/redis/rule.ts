@@ -202,7 +202,9 @@ const ruleOnMulti = (judges: Judges, entry: Known): Ruling => {
 };
 
 /** One confirmation for each channel; all that there are where none is named. */
-const confirming = ({ treatment, expected: { name } }: Known, total: number): Ruling => {
+const confirming = (judges: Judges, { treatment, expected: { name } }: Known, total: number): Ruling => {
+  // confirmed it is in any case
+  takeReply(judges);
   const left = treatment === "unsubscribe" && total === 1 ? "all" : Math.max(1, total - 1);
   return { does: "pass", expected: { name, confirmed: { word: name, left } } };
 };
@@ -228,7 +230,7 @@ const plainly = (judges: Judges, words: Words, entry: Known, total: number): Rul
       return ruleOnEnd(judges, entry);
     case "subscribe":
     case "unsubscribe":
-      return confirming(entry, total);
+      return confirming(judges, entry, total);
     default:
       return passing(judges, entry);
   }
