@@ -1,6 +1,6 @@
 // Every minute, and on request by the API: passwords of managed users that are due are carried on towards their change. An event
 // says no more than that it is time, or for whom: which secret, which version and which step it is stands in the table (S-45).
-import { openKinds } from "@sallyport/aws/kinds";
+import { openCacheKinds } from "@sallyport/aws/kinds";
 import { openVault } from "@sallyport/aws/vault";
 import { Failure } from "@sallyport/core/failure";
 import type { Kinds } from "@sallyport/core/kind";
@@ -20,7 +20,7 @@ const tickFor = 45_000;
 const askedFor = 15_000;
 
 export interface RotateParts {
-  readonly kinds: Kinds;
+  readonly kinds: Partial<Kinds>;
   readonly vault: Vault;
   /** What the secrets' names begin with. */
   readonly prefix: string;
@@ -68,7 +68,7 @@ const opened = once(() => {
   if (!settings) throw new Failure("internal", "settings: SALLYPORT_SECRET_PREFIX: what secrets' names begin with");
   const { SALLYPORT_SECRET_PREFIX: prefix, SALLYPORT_MANAGED_KEY: kmsKey } = settings;
   const vault = openVault(kmsKey === "" ? {} : { kmsKey });
-  return openRotate(world, { kinds: openKinds({ clock: world.clock }), vault, prefix }, openLog("rotate"));
+  return openRotate(world, { kinds: openCacheKinds({ clock: world.clock }), vault, prefix }, openLog("rotate"));
 });
 
 export const handler: JobFunction = (event, context) => opened()(event, context);

@@ -3,6 +3,7 @@ import type { Kinds } from "@sallyport/core/kind";
 import type { FindManaged } from "@sallyport/core/managed-password";
 import type { Clock } from "@sallyport/core/ports";
 import { openAssumedRoles } from "./assume.ts";
+import type { CacheWorld } from "./cache.ts";
 import type { Connection } from "./client.ts";
 import { openTokens } from "./iam.ts";
 import { openAurora } from "./kinds/aurora.ts";
@@ -15,25 +16,39 @@ import { openRedshiftServerless } from "./kinds/redshift-serverless.ts";
 import { openLimiter } from "./limiter.ts";
 import type { World } from "./rds.ts";
 
-/** All kinds, sharing keys, tokens and the count of logins. One per process. */
-export const openKinds = (options: {
+interface Options {
   readonly clock: Clock;
   readonly connection?: Connection;
   /** For who logs people in: finds the passwords that are rotated. */
   readonly managed?: FindManaged;
-}): Kinds => {
-  const { clock, connection = {}, managed } = options;
-  const roles = openAssumedRoles({ connection, clock });
-  const world: World = { connection, roles, token: openTokens({ clock }), turn: openLimiter({ clock }) };
-  const dated = { ...world, now: clock.now };
-  const caches = { ...dated, managed };
+}
+
+/** What kinds share: keys, tokens and the count of logins. */
+const openWorld = ({ clock, connection = {} }: Options): World & { readonly now: () => number } => ({
+  connection,
+  roles: openAssumedRoles({ connection, clock }),
+  token: openTokens({ clock }),
+  turn: openLimiter({ clock }),
+  now: clock.now,
+});
+
+const cachesOf = (world: CacheWorld) => ({
+  elasticache: openElasticache(world),
+  "elasticache-serverless": openElasticacheServerless(world),
+  memorydb: openMemorydb(world),
+});
+
+/** Those whose users' passwords rotate, without the others' clients, which are a tenth of a bundle. */
+export const openCacheKinds = (options: Options): Partial<Kinds> => cachesOf(openWorld(options));
+
+/** All kinds, sharing keys, tokens and the count of logins. One per process. */
+export const openKinds = (options: Options): Kinds => {
+  const world = openWorld(options);
   return {
     rds: openRds(world),
     aurora: openAurora(world),
-    "redshift-serverless": openRedshiftServerless(dated),
-    documentdb: openDocumentdb(dated),
-    elasticache: openElasticache(caches),
-    "elasticache-serverless": openElasticacheServerless(caches),
-    memorydb: openMemorydb(caches),
+    "redshift-serverless": openRedshiftServerless(world),
+    documentdb: openDocumentdb(world),
+    ...cachesOf({ ...world, managed: options.managed }),
   };
 };

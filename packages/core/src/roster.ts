@@ -26,7 +26,7 @@ import { interval, missesToLeave } from "./rotation.ts";
 
 export interface Roster {
   readonly store: Store;
-  readonly kinds: Kinds;
+  readonly kinds: Partial<Kinds>;
   readonly clock: Clock;
   readonly random: Random;
   /** What the secrets' names begin with. */
@@ -61,7 +61,7 @@ export const callRoll = async (roster: Roster): Promise<readonly RollCall[] | un
   if (last && startedAt - last.startedAt < rollEvery) return undefined;
   await store.write({ put: toItem(rollKey, { startedAt }) });
   const [asked, databases] = await Promise.all([readAsked(store), readDatabases(store)]);
-  const listings = asked.wanted.filter(({ kind }) => roster.kinds[kind].managedUsers);
+  const listings = asked.wanted.filter(({ kind }) => roster.kinds[kind]?.managedUsers);
   const calls = await Promise.all(listings.map((wanted) => listUsers(roster, wanted, databases)));
   const shown = new Map<string, Shown>();
   for (const { users } of calls) for (const user of users) merge(shown, user);
@@ -91,7 +91,7 @@ const listUsers = async ({ kinds }: Roster, wanted: Wanted, databases: ReadonlyM
   let error: string | undefined;
   const { key: listing, region, assume } = wanted;
   try {
-    const pages = kinds[wanted.kind].managedUsers?.({ region, ...(assume && { assume }) }) ?? [];
+    const pages = kinds[wanted.kind]?.managedUsers?.({ region, ...(assume && { assume }) }) ?? [];
     for await (const page of pages) {
       warnings.push(...page.warnings);
       if (page.incomplete) complete = false;

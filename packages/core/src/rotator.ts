@@ -24,7 +24,7 @@ import { type Secret, secret } from "./secret.ts";
 export interface Rotator {
   readonly store: Store;
   readonly vault: Vault;
-  readonly kinds: Kinds;
+  readonly kinds: Partial<Kinds>;
   readonly clock: Clock;
   readonly random: Random;
   /** Logs in with a password at every node that the user can reach. */
@@ -226,8 +226,8 @@ const lookAtSecret = async (vault: Vault, { secret: name, version }: ManagedUser
 };
 
 /** The verbs of a kind that has managed users. */
-const kindOf = (kinds: Kinds, { kind: name }: ManagedUser): Required<Pick<Kind, "userState" | "apply">> => {
-  const { userState, apply } = kinds[name];
+const kindOf = (kinds: Partial<Kinds>, { kind: name }: ManagedUser): Required<Pick<Kind, "userState" | "apply">> => {
+  const { userState, apply } = kinds[name] ?? {};
   if (!userState || !apply) throw new Failure("unsupported", `${name} has no users whose passwords rotate`);
   return { userState, apply };
 };

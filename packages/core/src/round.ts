@@ -17,7 +17,7 @@ import { type Ask, verify } from "./verify.ts";
 export interface RoundParts {
   readonly store: Store;
   readonly vault: Vault;
-  readonly kinds: Kinds;
+  readonly kinds: Partial<Kinds>;
   readonly clock: Clock;
   readonly random: Random;
   readonly wait: (ms: number) => Promise<unknown>;
