@@ -12,7 +12,7 @@ import { type Endpoint, kinds } from "@sallyport/core/database";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import { type Probed, type ProbedNode, Probing } from "@sallyport/core/probe";
 import { secret } from "@sallyport/core/secret";
-import type { Protocol } from "@sallyport/wire/protocol";
+import type { Peer, Protocol } from "@sallyport/wire/protocol";
 import { protocols } from "@sallyport/wire/protocols";
 import { clock, once } from "./compose.ts";
 import { type JobFunction, openJob } from "./job.ts";
@@ -55,6 +55,11 @@ const credentialOf = (event: Event): Credential | undefined =>
     ? { as: "password", user: event.user, password: secret(event.password), methods: event.methods }
     : undefined;
 
+interface Looking extends ProbeParts {
+  /** It was named by another one: what it names itself is known. */
+  readonly alone?: boolean;
+}
+
 /** What came of one address, and the nodes that the server there named. */
 interface Reached {
   readonly node: ProbedNode;
@@ -62,9 +67,9 @@ interface Reached {
 }
 
 /** One address, to its end: the socket is closed when this resolves, whatever happened. */
-const probeOne = async (event: Event, parts: ProbeParts, address: string, known: boolean): Promise<Reached> => {
+const probeOne = async (event: Event, parts: Looking, address: string, known: boolean): Promise<Reached> => {
   const { endpoint, database: name, region, vpcId, protocol } = event;
-  const { within = patience, resolve = lookUp, allow = [] } = parts;
+  const { within = patience, resolve = lookUp, allow = [], alone = false } = parts;
   const credential = credentialOf(event);
   const dialled = openUpstream({
     database: { name, endpoint, region, ...(vpcId !== undefined && { vpcId }) },
@@ -102,8 +107,8 @@ const probeOne = async (event: Event, parts: ProbeParts, address: string, known:
   try {
     const grant = grantProbe("user" in event ? event.user : "", "name" in event ? event.name : undefined, clock.now());
     const spoken: Protocol = protocols[protocol];
-    const server = await Promise.race([spoken.login(upstream, grant), late]);
-    const named = await Promise.race([spoken.nodes?.(server) ?? [], late]);
+    await Promise.race([spoken.login(upstream, grant), late]);
+    const named = alone ? [] : await Promise.race([spoken.nodes?.(upstream, grant) ?? [], late]);
     return { node: { ...node, result: "ok", tls }, named: named.map((one) => endpointOf(endpoint, one)) };
   } catch (thrown) {
     if (tls && !credential) return { node: { ...node, result: "ok", tls }, named: [] };
@@ -116,14 +121,11 @@ const probeOne = async (event: Event, parts: ProbeParts, address: string, known:
   }
 };
 
-/** A node that a server named: where it says none it is the one that was asked, on the port it names; an address has the endpoint's name. */
-const endpointOf = (endpoint: Endpoint, { host, port }: { host: string; port: number }): Endpoint =>
-  host === ""
-    ? { ...endpoint, port }
-    : { ...endpoint, host, port, verifyName: isIP(host) ? endpoint.verifyName : host };
+/** A node that a server named: its certificate must carry the endpoint's name, as for the proxies. */
+const endpointOf = (endpoint: Endpoint, { address: host, port }: Peer): Endpoint => ({ ...endpoint, host, port });
 
 /** Every address of the endpoint, each to its end. */
-const probeAll = async (event: Event, parts: ProbeParts): Promise<readonly Reached[]> => {
+const probeAll = async (event: Event, parts: Looking): Promise<readonly Reached[]> => {
   const { host } = event.endpoint;
   const found = isIP(host) ? [host] : await (parts.resolve ?? lookUp)(host).catch(() => []);
   const nodes = [...new Set(found)].slice(0, mostNodes);
@@ -143,7 +145,7 @@ const probeNamed = async (event: Event, parts: ProbeParts, endpoint: Endpoint): 
       { node: { address, port, result: "unreachable", tls: false, code: "upstream_untrusted", reason }, named: [] },
     ];
   }
-  return probeAll(place, parts);
+  return probeAll(place, { ...parts, alone: true });
 };
 
 const textOf = ({ host, port }: Endpoint): string => `${host} ${port}`;

@@ -149,8 +149,8 @@ export interface Protocol<
   relay(client: C, server: S, live: Live): Promise<End>;
   /** Cancels what the session runs, over a connection of its own to the same peer. */
   cancel(server: S, upstream: Upstream): Promise<void>;
-  /** The nodes of the cluster that it is part of, as the server names them; a host is empty where it is the one asked. Absent: there are never more than the addresses of the endpoint. */
-  nodes?(server: S): Promise<readonly { readonly host: string; readonly port: number }[]>;
+  /** Logs in once more and asks for the nodes of the cluster, as it names them; none where it is none. Absent: there are never more than the endpoint's addresses. @throws Failure upstream_… */
+  nodes?(upstream: Upstream, grant: Grant): Promise<readonly Peer[]>;
   /** One administrative statement. */
   run(server: S, statement: string, values?: readonly (string | null)[]): Promise<Rows>;
 }

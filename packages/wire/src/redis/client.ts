@@ -13,6 +13,7 @@ import { type ErrorValue, entryOf, isError, parseValue, rowsOf, type Value } fro
 import { openReplies } from "./reply.ts";
 import { gather } from "./router.ts";
 import type { Wanted } from "./server.ts";
+import { parseSlots } from "./topology.ts";
 
 export interface RedisServer extends Server {
   /** The node that the endpoint led to. */
@@ -184,6 +185,19 @@ export const login = async (
     },
     renewAfterMs,
   };
+};
+
+/** The nodes that the cluster names; none where it is no cluster. @throws Failure `upstream_…` */
+export const nodes = async (upstream: Upstream, grant: Pick<Grant, "dbUser" | "ownAuth">): Promise<readonly Peer[]> => {
+  const node = await reach(upstream, { version: 2, credential: openPassword(upstream, grant, undefined) });
+  try {
+    if (!node.clustered) return [];
+    // those that own slots, and their copies: nobody is led to another one
+    const { raw } = await ask(node.socket, command("CLUSTER", "SLOTS"), answerBytes);
+    return [...parseSlots(raw, node.peer).named.values()];
+  } finally {
+    node.socket.destroy();
+  }
 };
 
 /** Ends the session's connection where it is, as far as the user may: with it goes what it waits for. */

@@ -2,7 +2,7 @@
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 import { protocols } from "@sallyport/core/database";
 import type { Protocol } from "../protocol.ts";
-import { cancel, login, type RedisServer, run } from "./client.ts";
+import { cancel, login, nodes, type RedisServer, run } from "./client.ts";
 import { relay } from "./relay.ts";
 import { accept, type RedisClient, refuse, type Wanted, welcome } from "./server.ts";
 
@@ -15,5 +15,6 @@ export const redis = {
   welcome,
   relay,
   cancel,
+  nodes,
   run,
 } as const satisfies Protocol<RedisClient, RedisServer, Wanted, "redis">;
