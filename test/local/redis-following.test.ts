@@ -7,6 +7,8 @@ import { accountId, ground, region } from "./redis-account.ts";
 const open = ground(["memorydb"]);
 const place: CachePlace = { service: "memorydb", accountId, region };
 const managed = "ledger-managed";
+/** Logins on a busy machine take their time. */
+const patient = { timeout: 10_000 };
 const refused = "WRONGPASS invalid username-password pair or user is disabled.";
 const sample = () => {
   const found = open().sample.memorydb;
@@ -47,12 +49,12 @@ test("a change comes to one node after the other, and the user is active only wh
   const [one, two] = [fresh("one"), fresh("two")];
   users.changeUser(place, managed, { passwords: [one, two] });
   expect(users.status(place, managed)).toBe("modifying");
-  await expect.poll(() => seen(one)).toEqual([true, false, false]);
+  await expect.poll(() => seen(one), patient).toEqual([true, false, false]);
   timer.advance(10_000);
-  await expect.poll(() => seen(two)).toEqual([true, true, false]);
+  await expect.poll(() => seen(two), patient).toEqual([true, true, false]);
   expect(users.status(place, managed)).toBe("modifying");
   timer.advance(10_000);
-  await expect.poll(() => seen(one)).toEqual([true, true, true]);
+  await expect.poll(() => seen(one), patient).toEqual([true, true, true]);
   await users.settled();
   expect(users.status(place, managed)).toBe("active");
   expect(await seen(sample().users.passwords.managed)).toEqual([false, false, false]);
@@ -63,16 +65,16 @@ test("a slow node makes the change take longer, a stuck one as long as it is stu
   const [slow, stuck] = [fresh("slow"), fresh("stuck")];
   await sample().cache.lag(1, { is: "slow", byMs: 60_000 });
   users.changeUser(place, managed, { passwords: [slow] });
-  await expect.poll(() => seen(slow)).toEqual([true, false, true]);
+  await expect.poll(() => seen(slow), patient).toEqual([true, false, true]);
   expect(users.status(place, managed)).toBe("modifying");
   timer.advance(60_000);
-  await expect.poll(() => seen(slow)).toEqual([true, true, true]);
+  await expect.poll(() => seen(slow), patient).toEqual([true, true, true]);
   await users.settled();
   expect(users.status(place, managed)).toBe("active");
 
   await sample().cache.lag(1, { is: "stuck" });
   users.changeUser(place, managed, { passwords: [stuck] });
-  await expect.poll(() => seen(stuck)).toEqual([true, false, true]);
+  await expect.poll(() => seen(stuck), patient).toEqual([true, false, true]);
   timer.advance(3_600_000);
   expect(await seen(stuck)).toEqual([true, false, true]);
   expect(users.status(place, managed)).toBe("modifying");
@@ -158,7 +160,7 @@ test("an access string that speaks of passwords reaches no node, and the user st
   users.changeUser(place, "ledger-own", { accessString: "on ~* +@all >let-me-in" });
   await settle();
   expect(users.status(place, "ledger-own")).toBe("modifying");
-  await expect.poll(() => warnings.length).toBeGreaterThan(0);
+  await expect.poll(() => warnings.length, patient).toBeGreaterThan(0);
   expect(String(warnings)).not.toContain("let-me-in");
   process.off("warning", hear);
   users.changeUser(place, "ledger-own", { accessString: "on ~* &* +@all" });

@@ -66,12 +66,12 @@ test("a replica has what its primary has, and takes over when it is told to", as
   const redis = await startRedis({ replicas: 1 });
   const [primary, replica] = redis.nodes;
   await primary?.command("SET", "a", "1");
-  await expect.poll(() => replica?.command("GET", "a")).toBe("1");
+  await expect.poll(() => replica?.command("GET", "a"), { timeout: 10_000 }).toBe("1");
   await expect(replica?.command("SET", "a", "2")).rejects.toThrow("READONLY");
   await redis.promote(1);
   expect([await redis.isPrimary(0), await redis.isPrimary(1)]).toEqual([false, true]);
   await replica?.command("SET", "a", "3");
-  await expect.poll(() => primary?.command("GET", "a")).toBe("3");
+  await expect.poll(() => primary?.command("GET", "a"), { timeout: 10_000 }).toBe("3");
   await redis.stop();
 });
 
