@@ -4,7 +4,6 @@ import { connect } from "node:net";
 import { Failure } from "@sallyport/core/failure";
 import type { Peer } from "@sallyport/wire/protocol";
 import type { Node, Ways } from "@sallyport/wire/redis/lane";
-import { command } from "@sallyport/wire/redis/message";
 import { gather } from "@sallyport/wire/redis/router";
 import { type Talk, talkOver } from "./talk.ts";
 
@@ -20,12 +19,9 @@ export const waysOf = (entered: Peer[] = []): Ways => ({
   enter: async (peer, version, name): Promise<Node> => {
     entered.push(peer);
     const socket = connect({ host: peer.address, port: peer.port, noDelay: true });
-    await Promise.race([
-      once(socket, "connect"),
-      once(socket, "error").then(([error]) => {
-        throw new Failure("upstream_unreachable", `${peer.address}:${peer.port} can't be reached`, { cause: error });
-      }),
-    ]);
+    await once(socket, "connect").catch((cause: unknown) => {
+      throw new Failure("upstream_unreachable", `${peer.address}:${peer.port} can't be reached`, { cause });
+    });
     const talk = talkOver(socket);
     const hello = await talk.ask("HELLO", String(version), ...(name === undefined ? [] : ["SETNAME", name]));
     socket.pause();
@@ -41,4 +37,3 @@ export const gatherAt = async (port: number, version: 2 | 3 = 2): Promise<Gather
   const lane = await gather(first, ways);
   return { ...talkOver(lane), entered };
 };
-export { command };

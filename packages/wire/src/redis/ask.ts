@@ -9,6 +9,8 @@ export interface Ask {
   readonly bytes: Buffer;
   readonly from: number;
   readonly to: number;
+  /** Its place among all that was asked. */
+  readonly turn: number;
   /** The slot of its keys; -1 where it has none. */
   readonly slot: number;
   /** How many answers it has: one for each channel of a SUBSCRIBE. */
@@ -42,10 +44,13 @@ export interface Ask {
 
 const nothing = Buffer.alloc(0);
 
+let turns = 0;
+
 export const newAsk = (bytes: Buffer, from: number, to: number, slot: number, more?: Partial<Ask>): Ask => ({
   bytes,
   from,
   to,
+  turn: ++turns,
   slot,
   replies: 1,
   whole: undefined,

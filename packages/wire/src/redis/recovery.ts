@@ -19,6 +19,13 @@ export interface Found {
   readonly asking: boolean;
 }
 
+/** Why it is asked again: what a node said, or nothing where none was reached. */
+export interface Said {
+  readonly line: string;
+  readonly by: Peer | undefined;
+  readonly slot: number;
+}
+
 export interface Recovery {
   /** An error that says to ask elsewhere; false when it is the answer. */
   failed(ask: Ask, line: string, by: Peer): boolean;
@@ -26,10 +33,10 @@ export interface Recovery {
   unsent(asks: readonly Ask[]): void;
   /** Asks whose answers were lost with the connection. */
   forsake(asks: readonly Ask[], failure: Failure): void;
-  /** In its turn behind others that are asked again. */
-  later(ask: Ask, job: () => Promise<void>): void;
-  /** Where to ask again, after what a node said. @throws Failure */
-  find(line: string, by: Peer | undefined, slot: number, tries: number): Promise<Found>;
+  /** Asks again, in its turn: `go` where the answer says that its slot is, or is on its way to. */
+  later(ask: Ask, after: Said, go: (found: Found) => void): void;
+  /** Something was answered. */
+  poke(): void;
   /** Is the slot known to be on its way? Its commands then go one by one. */
   unsettled(slot: number): boolean;
   /** Is anything on its way? */
@@ -62,7 +69,8 @@ const asking = command("ASKING");
 const restless = errorLine(
   "ERR the cluster's slots are being moved and no node takes this command; it was not carried out: try again",
 );
-const unreached = errorLine("ERR a node of the cluster can't be reached; try again");
+/** What is answered where nothing was asked, as there was nobody to ask. */
+export const unreached = errorLine("ERR a node of the cluster can't be reached; try again");
 const foreign = (peer: Peer): Failure =>
   new Failure(
     "upstream_refused",
@@ -74,22 +82,35 @@ const foreign = (peer: Peer): Failure =>
 
 export const openRecovery = (options: RecoveryOptions): Recovery => {
   const { cluster, now, look } = options;
-  const jobs: (() => Promise<void>)[] = [];
+  /** What is to be asked again, in the order in which the client asked. */
+  const jobs: { readonly ask: Ask; readonly run: () => Promise<void> }[] = [];
+  /** What was asked again and is not answered yet: no other node is asked meanwhile, or a later command could be there first. */
+  const afoot = new Map<Ask, Branch>();
   const restlessUntil = new Map<number, number>();
   let working = false;
+  let waiting: (() => void) | undefined;
 
   /** Answers an ask that nobody is asked any more. */
   const conclude = (ask: Ask, words: Buffer): void => {
+    afoot.delete(ask);
     const said = ask.whole ? ask.whole(words, ask) : words;
     if (said) cluster.order.take(ask, said);
     ask.replies = 0;
     cluster.order.end(ask);
   };
+  const enqueue = (ask: Ask, run: () => Promise<void>): void => {
+    afoot.delete(ask);
+    const at = jobs.findIndex((job) => job.ask.turn > ask.turn);
+    jobs.splice(at < 0 ? jobs.length : at, 0, { ask, run });
+  };
   const work = async (): Promise<void> => {
     if (working) return;
     working = true;
     try {
-      for (let job = jobs.shift(); job; job = jobs.shift()) await job();
+      for (let job = jobs.shift(); job; job = jobs.shift()) {
+        await job.run();
+        options.done();
+      }
     } catch (thrown) {
       options.broken(toFailure(thrown));
     }
@@ -97,13 +118,39 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
     options.done();
   };
 
-  const later = (ask: Ask, job: () => Promise<void>): void => {
+  const isFree = (branch: Branch): boolean => [...afoot.values()].every((busy) => busy === branch);
+  const poke = (): void => {
+    for (const ask of afoot.keys()) if (ask.done) afoot.delete(ask);
+    waiting?.();
+  };
+  const becomeFree = async (branch: Branch): Promise<void> => {
+    for (poke(); !isFree(branch) && !branch.gone(); ) {
+      await new Promise<void>((resolve) => {
+        waiting = resolve;
+      });
+      waiting = undefined;
+    }
+  };
+  const later = (ask: Ask, after: Said, go: (found: Found) => void): void => {
+    const run = async (): Promise<void> => {
+      if (++ask.tries > mostTries) {
+        conclude(ask, restless);
+        return;
+      }
+      const found = await find(after, ask.tries);
+      await becomeFree(found.branch);
+      // one that is before it has failed again
+      if (jobs.some((job) => job.ask.turn < ask.turn) || found.branch.gone()) {
+        enqueue(ask, run);
+        return;
+      }
+      ask.done = false;
+      afoot.set(ask, found.branch);
+      go(found);
+    };
     cluster.settle();
-    jobs.push(async () => {
-      if (++ask.tries > mostTries) conclude(ask, restless);
-      else await job();
-      options.done();
-    });
+    enqueue(ask, run);
+    poke();
     void work();
   };
 
@@ -116,7 +163,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
     return options.branchAt(peer);
   };
 
-  const find = async (line: string, by: Peer | undefined, slot: number, tries: number): Promise<Found> => {
+  const find = async ({ line, by, slot }: Said, tries: number): Promise<Found> => {
     const [, kind] = redirect.exec(line) ?? [];
     if (slot >= 0 && kind !== "CLUSTERDOWN") restlessUntil.set(slot, now() + unsettledMs);
     if (tries > quickTries || (kind !== "MOVED" && kind !== "ASK")) await pause(tries);
@@ -132,8 +179,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   };
 
   const again = (ask: Ask, line: string, by: Peer | undefined): void =>
-    later(ask, async () => {
-      const found = await find(line, by, ask.slot, ask.tries);
+    later(ask, { line, by, slot: ask.slot }, (found) => {
       if (found.asking) cluster.whisper(found.branch, asking);
       cluster.send(found.branch, ask, found.asking);
     });
@@ -162,7 +208,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
       for (const ask of asks) conclude(ask, words);
     },
     later,
-    find,
+    poke,
     unsettled: (slot) => {
       const until = restlessUntil.get(slot);
       if (until === undefined) return false;

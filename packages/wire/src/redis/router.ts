@@ -70,6 +70,7 @@ export const gather: Gather = async (first, ways) => {
     !settling && holds === 0 && !full && order.asks.size() < mostOpen && order.open() < mostOpenBytes;
   const goOn = (): void => {
     if (lane.destroyed) return;
+    recovery.poke();
     if (settling && order.asks.size() === 0 && !recovery.busy()) settling = false;
     try {
       intake.go();

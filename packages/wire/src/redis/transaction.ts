@@ -9,7 +9,7 @@ import type { Cluster, Request, Taken } from "./cluster.ts";
 import { type Command, eachKey, fits } from "./command.ts";
 import { isError, ok } from "./element.ts";
 import { command, errorLine, simple } from "./message.ts";
-import { isRedirect, type Recovery } from "./recovery.ts";
+import { isRedirect, type Recovery, unreached } from "./recovery.ts";
 import { slotOf } from "./slot.ts";
 
 export interface Transactions {
@@ -27,6 +27,8 @@ interface Transaction {
   /** What was queued, for another node should it come to that. */
   readonly commands: Buffer[];
   branch: Branch | undefined;
+  /** Has the node said OK to MULTI? */
+  begun: boolean;
   slot: number;
   /** Something in it could not be queued: it is never carried out. */
   spoiled: boolean;
@@ -70,7 +72,7 @@ export const slotOfKeys = (known: Command | undefined, { words }: Pick<Request, 
 
 export interface TransactionOptions {
   readonly cluster: Cluster;
-  readonly recovery: Pick<Recovery, "later" | "find">;
+  readonly recovery: Pick<Recovery, "later">;
   /** Of CLIENT CACHING, once. */
   preface(): Buffer | undefined;
 }
@@ -109,30 +111,45 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     return queued;
   };
 
-  /** MULTI at the node; false when its answer has to be waited for. */
-  const start = (of: Transaction, branch: Branch): boolean => {
+  /** MULTI at the node, or at the one that has taken its place; false when its answer has to be waited for. */
+  const start = (of: Transaction, branch: Branch, slot: number): boolean => {
     of.branch = branch;
-    if (trusted.has(branch)) {
+    of.begun = trusted.has(branch);
+    if (of.begun) {
       replay(of, branch, false);
       return true;
     }
     const free = cluster.hold();
-    if (of.preface) cluster.whisper(branch, of.preface);
-    cluster.whisper(branch, multi, (answer) => {
+    const whole = (answer: Buffer): undefined => {
+      if (answer === unreached) {
+        recovery.later(ask, { line: "", by: undefined, slot }, ({ branch: other }) => {
+          of.branch = other;
+          ask.replies = 1;
+          begin(other);
+        });
+        return;
+      }
       if (isError(answer)) of.refused = answer;
-      else {
-        trusted.add(branch);
-        queueAgain(of, branch);
+      else if (of.branch) {
+        trusted.add(of.branch);
+        of.begun = true;
+        queueAgain(of, of.branch);
       }
       free();
-    });
+    };
+    const ask: Ask = newAsk(multi, 0, multi.length, none, { due: false, whole });
+    const begin = (at: Branch): void => {
+      if (of.preface) cluster.whisper(at, of.preface);
+      cluster.send(at, ask);
+    };
+    begin(branch);
     return false;
   };
   /** The node that the first key names, whatever was begun elsewhere. False when it has to be waited for. */
-  const go = (of: Transaction, branch: Branch): boolean => {
+  const go = (of: Transaction, branch: Branch, slot: number): boolean => {
     if (of.branch === branch) return true;
     if (of.branch) cluster.whisper(of.branch, discard);
-    return start(of, branch);
+    return start(of, branch, slot);
   };
 
   const spoil = (of: Transaction, words: Buffer): Taken => {
@@ -152,7 +169,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     const named = slot < 0 ? undefined : watched && watch?.slot === slot ? watched : cluster.owner(slot);
     if (named && of.slot === none && watched && watched !== named) return spoil(of, crossSlot);
     const branch = (of.slot === none && named) || of.branch || watched || cluster.home();
-    if (!go(of, branch)) return "wait";
+    if (!go(of, branch, slot)) return "wait";
     if (slot >= 0) of.slot = slot;
     of.commands.push(Buffer.from(bytes.subarray(from, to)));
     const whole = (answer: Buffer): Buffer => answer;
@@ -162,11 +179,9 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
 
   /** Carries all of it out where its slot is now. */
   const again = (of: Transaction, ask: Ask): void => {
-    cluster.settle();
-    recovery.later(ask, async () => {
-      const { moved } = of;
+    const { moved } = of;
+    recovery.later(ask, { line: moved?.line ?? "", by: moved?.by, slot: of.slot }, ({ branch, asking }) => {
       of.moved = undefined;
-      const { branch, asking } = await recovery.find(moved?.line ?? "TRYAGAIN", moved?.by, of.slot, ask.tries);
       replay(of, branch, asking);
       cluster.send(branch, ask);
     });
@@ -179,7 +194,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
         cluster.answer(Buffer.from("*0\r\n"));
         return "taken";
       }
-      if (!start(of, watch.branch)) return "wait";
+      if (!start(of, watch.branch, watch.slot)) return "wait";
     }
     const { branch } = of;
     const watched = watch !== undefined;
@@ -228,7 +243,14 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
   const outside = (request: Request, known: Command): Taken => {
     const { name } = known;
     if (name === "multi") {
-      const fresh = { branch: undefined, slot: none, spoiled: false, refused: undefined, moved: undefined };
+      const fresh = {
+        branch: undefined,
+        begun: false,
+        slot: none,
+        spoiled: false,
+        refused: undefined,
+        moved: undefined,
+      };
       open = { preface: preface(), commands: [], ...fresh };
       cluster.answer(ok);
       return "taken";
@@ -261,7 +283,8 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     open: () => open !== undefined,
     lost: (branch) => {
       if (watch?.branch === branch) watch.void = true;
-      if (open?.branch !== branch) return;
+      // where it has not begun, it begins elsewhere
+      if (open?.branch !== branch || !open.begun) return;
       open.branch = undefined;
       open.spoiled = true;
     },
