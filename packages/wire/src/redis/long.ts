@@ -3,7 +3,7 @@
 import { partSize } from "@sallyport/core/audit";
 import type { Command } from "./command.ts";
 import { longestBulk, protocolError } from "./frame.ts";
-import { keptBytes, type Piece } from "./statement.ts";
+import { isKeyAt, keptBytes, type Piece } from "./statement.ts";
 
 export interface Long {
   /** Reads on from `at`. Where the command ends; -1 when it goes on behind these bytes. @throws Failure `protocol` */
@@ -95,10 +95,5 @@ export const openLong = (options: LongOptions): Long => {
 export const keptOf = (command: Command | undefined, total: number): ((left: number) => number) => {
   // where the arguments themselves say which are keys, all of them would have to be there
   if (!command || command.find || command.first === 0) return () => keptBytes;
-  const { first, step } = command;
-  const last = command.last < 0 ? total + command.last : command.last;
-  return (left) => {
-    const index = total - left;
-    return index >= first && index <= last && (index - first) % step === 0 ? partSize : keptBytes;
-  };
+  return (left) => (isKeyAt(command, total, total - left) ? partSize : keptBytes);
 };

@@ -67,7 +67,7 @@ export const relay = (client: RedisClient, server: RedisServer, live: Live): Pro
         whenRoom = undefined;
       }
       if (!isIdle()) return;
-      for (const then of whenIdle.splice(0)) then();
+      if (whenIdle.length > 0) for (const then of whenIdle.splice(0)) then();
       renewal.look();
     };
     const say = (expected: Expected): void => {

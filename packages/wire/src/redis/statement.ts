@@ -5,7 +5,7 @@ import { partSize, type Statement } from "@sallyport/core/audit";
 import { json, type Line } from "@sallyport/core/line";
 import { jsonText, sayText } from "../json.ts";
 import { unfinished } from "../text.ts";
-import { type Command, eachKey } from "./command.ts";
+import type { Command } from "./command.ts";
 import type { Words } from "./word.ts";
 
 export type Record = (statement: Statement) => void;
@@ -59,24 +59,22 @@ const sayOther = (line: Line, bytes: Buffer, from: number, to: number, length: n
   else sayLength(line, length);
 };
 
-const noKeys: ReadonlySet<number> = new Set();
-const keysOf = (command: Command | undefined, words: Words): ReadonlySet<number> => {
-  if (!command) return noKeys;
-  const keys = new Set<number>();
-  eachKey(command, words, (at) => void keys.add(at));
-  return keys;
+/** Is this argument a key? Most often that follows from its place. */
+export const isKeyAt = ({ first, last, step }: Command, total: number, at: number): boolean =>
+  first > 0 && at >= first && at <= (last < 0 ? total + last : last) && (at - first) % step === 0;
+const isKey = (command: Command | undefined, words: Words, at: number): boolean => {
+  if (!command?.find) return command !== undefined && isKeyAt(command, words.count, at);
+  return command.find(words).includes(at);
 };
 
 /** Arguments from `first` on, those that are there. Which are keys is asked only where it makes a difference. */
 const sayArguments = (line: Line, command: Command | undefined, words: Words, first: number): void => {
   const { bytes, starts, ends, count } = words;
-  let keys: ReadonlySet<number> | undefined;
   for (let at = first; at < count; at++) {
     const from = starts[at] ?? 0;
     const to = ends[at] ?? 0;
     const before = at === first ? openings.first : openings.next;
-    if (to - from > keptBytes) keys ??= keysOf(command, words);
-    const shown = to - from > keptBytes && !keys?.has(at) ? from + keptBytes : to;
+    const shown = to - from > keptBytes && !isKey(command, words, at) ? from + keptBytes : to;
     sayValue(line, before, bytes, from, shown, to - from);
   }
 };
