@@ -1,18 +1,21 @@
 // What the proxy logs in to a cache with, on a whole laptop: the client's own password where its role lets it, a rotated one, an IAM
 // token; and what somebody is told for whom there is nothing.
+import { kindNames } from "@sallyport/core/database";
+import { statementsAbroad } from "@sallyport/core/permission";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openRedisRaw, type RawRedis } from "./clients/redis-raw.ts";
 import { openTunnelFor, type TunnelOf } from "./clients/way.ts";
 import { bearerOf, type Counter, firstPassword, keeperPassword, missing, openCounter, rotated } from "./redis-world.ts";
 import { plainly } from "./world.ts";
 
+const abroad = "444455556666";
 let counter: Counter;
 const tunnels: TunnelOf[] = [];
 const raws: RawRedis[] = [];
 beforeEach(({ skip }) => skip(missing !== undefined, missing));
 beforeAll(async () => {
   if (missing !== undefined) return;
-  counter = await openCounter();
+  counter = await openCounter({ others: [abroad] });
   await counter.world.person("ana", ["caches"]);
   await counter.world.person("kim", ["keepers"]);
 });
@@ -78,4 +81,46 @@ describe.each(["till", "wares"])("%s", (database) => {
     const stock = await raw(place);
     expect(await ask(stock, 3, ["AUTH", "app", place.password], whoami)).toEqual(["+OK", "$3", "app"]);
   });
+});
+
+it("a cache of another account is found and logged in to through the role there, in the person's name", async () => {
+  const { world } = counter;
+  const other = world.laptop.others[0]!;
+  const deployment = {
+    ...{
+      partition: "aws",
+      account: abroad,
+      region: world.laptop.region,
+      tableArn: "",
+      discoverArn: "",
+      secretPrefix: "",
+    },
+    assumable: [],
+  };
+  const principals = ["discover", "proxy"].map(
+    (name) => `arn:aws:iam::${world.laptop.account.id}:role/sallyport-${name}`,
+  );
+  const { arn: role } = other.addRole({
+    name: "sallyport-reach",
+    trust: [{ principals }],
+    statements: statementsAbroad(deployment, kindNames),
+  });
+  const place = { service: "elasticache", accountId: abroad, region: world.laptop.region } as const;
+  world.laptop.cacheUsers.addUser(place, { id: "ann", type: "iam" });
+  world.laptop.cacheUsers.setGroup(place, "crew", ["ann"]);
+  await world.laptop.databases
+    .of(other)
+    .addReplicationGroup({ id: "vault", userGroups: ["crew"], tags: { env: "dev" } });
+  await world.put({
+    kind: "discovery_config",
+    version: "v1",
+    metadata: { name: "abroad" },
+    spec: {
+      aws: [{ types: ["elasticache"], regions: [world.laptop.region], tags: { "*": ["*"] }, assume_role_arn: role }],
+    },
+  });
+  await world.discover();
+  const client = await through("ana", "vault", "ann");
+  expect(await ask(client, 2, whoami)).toEqual(["$3", "ann"]);
+  expect(world.laptop.sts.assumptions().map(({ sessionName }) => sessionName)).toContain("sally-ana");
 });

@@ -2,6 +2,7 @@
 // client's own where its role lets it, and nothing.
 import type { Credential } from "@sallyport/core/credential";
 import { secret } from "@sallyport/core/secret";
+import { command } from "@sallyport/wire/redis/message";
 import { expect, test } from "vitest";
 import { administer, connect, openDoor, stage } from "./house.ts";
 import { openTalk } from "./talk.ts";
@@ -107,6 +108,17 @@ test.each([
   expect([first?.slice(0, said.length), who]).toEqual([said, "$3\r\nada\r\n"]);
   expect(name).toContain(login.includes("SETNAME") ? "mine" : "");
   expect(JSON.stringify(door.sessions)).not.toContain(own);
+});
+
+test("a login of its own may come byte by byte", async () => {
+  const { talk } = await openOwn({ ownAuth: true });
+  const said = talk.next();
+  for (const byte of command("AUTH", "ada", own)) {
+    talk.write(Buffer.from([byte]));
+    await new Promise((then) => setImmediate(then));
+  }
+  expect(await said).toBe("+OK\r\n");
+  expect(await talk.ask("ACL", "WHOAMI")).toBe("$3\r\nada\r\n");
 });
 
 test("a wrong password of its own is refused in the server's words, and nothing else is tried", async () => {
