@@ -3,6 +3,9 @@
 import type { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
 export interface StoredSecret {
+  readonly name: string;
+  /** Another one for each secret of the same name. */
+  readonly arn: string;
   readonly versions: Map<string, { readonly value: string; readonly createdAt: number }>;
   readonly stages: Map<string, string>;
   readonly tags: readonly { readonly Key?: string; readonly Value?: string }[];
@@ -45,8 +48,9 @@ export const openFakeSecretsManager = (
   const secrets = new Map<string, StoredSecret>();
   let made = 0;
   const known = ({ SecretId = "" }: Input): StoredSecret => {
-    const found = secrets.get(SecretId);
-    if (!found) throw new AwsError("ResourceNotFoundException");
+    const [name = "", mark] = SecretId.split("#");
+    const found = secrets.get(name);
+    if (!found || (mark !== undefined && found.arn !== SecretId)) throw new AwsError("ResourceNotFoundException");
     return found;
   };
   const live = (input: Input): StoredSecret => {
@@ -70,7 +74,8 @@ export const openFakeSecretsManager = (
       if (found)
         throw new AwsError(found.deletedAt === undefined ? "ResourceExistsException" : "InvalidRequestException");
       const version = ClientRequestToken ?? `first-${++made}`;
-      const secret: StoredSecret = { versions: new Map(), stages: new Map([[current, version]]), tags: Tags };
+      const arn = `${Name}#${++made}`;
+      const secret = { name: Name, arn, versions: new Map(), stages: new Map([[current, version]]), tags: Tags };
       secret.versions.set(version, { value: SecretString, createdAt: now() });
       secrets.set(Name, secret);
       told({ name: Name, what: "created", version });
@@ -81,7 +86,7 @@ export const openFakeSecretsManager = (
       const VersionIdsToStages: Record<string, string[]> = {};
       for (const version of new Set(secret.stages.values())) VersionIdsToStages[version] = stagesOf(secret, version);
       const gone = secret.deletedAt === undefined ? {} : { DeletedDate: new Date(secret.deletedAt) };
-      return { Tags: secret.tags, VersionIdsToStages, ...gone };
+      return { ARN: secret.arn, Tags: secret.tags, VersionIdsToStages, ...gone };
     },
     GetSecretValueCommand(input) {
       const secret = live(input);
@@ -92,7 +97,8 @@ export const openFakeSecretsManager = (
     },
     PutSecretValueCommand(input) {
       const secret = live(input);
-      const { SecretId: name = "", ClientRequestToken: version = "", SecretString: value = "" } = input;
+      const { name } = secret;
+      const { ClientRequestToken: version = "", SecretString: value = "" } = input;
       const found = secret.versions.get(version);
       if (found && found.value !== value) throw new AwsError("ResourceExistsException");
       if (found) return {};
@@ -107,7 +113,8 @@ export const openFakeSecretsManager = (
     },
     UpdateSecretVersionStageCommand(input) {
       const secret = live(input);
-      const { SecretId: name = "", VersionStage: stage = "", MoveToVersionId: to, RemoveFromVersionId: from } = input;
+      const { name } = secret;
+      const { VersionStage: stage = "", MoveToVersionId: to, RemoveFromVersionId: from } = input;
       const holder = secret.stages.get(stage);
       if (to !== undefined && !secret.versions.has(to)) throw new AwsError("ResourceNotFoundException");
       if (from !== undefined && holder !== from) throw invalid();
@@ -121,12 +128,13 @@ export const openFakeSecretsManager = (
     DeleteSecretCommand(input) {
       const secret = live(input);
       secret.deletedAt = now();
-      told({ name: input.SecretId ?? "", what: "deleted" });
+      told({ name: secret.name, what: "deleted" });
       return {};
     },
     RestoreSecretCommand(input) {
-      delete known(input).deletedAt;
-      told({ name: input.SecretId ?? "", what: "restored" });
+      const secret = known(input);
+      delete secret.deletedAt;
+      told({ name: secret.name, what: "restored" });
       return {};
     },
   };
@@ -134,7 +142,7 @@ export const openFakeSecretsManager = (
   const put = (name: string, value: string, tags: StoredSecret["tags"]): void => {
     const version = `given-${++made}`;
     const versions = new Map([[version, { value, createdAt: now() }]]);
-    secrets.set(name, { versions, stages: new Map([[current, version]]), tags });
+    secrets.set(name, { name, arn: `${name}#${made}`, versions, stages: new Map([[current, version]]), tags });
   };
   const send = async (command: object): Promise<unknown> => {
     const run = operations[command.constructor.name];

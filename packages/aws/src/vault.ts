@@ -1,5 +1,5 @@
 // The Vault port on Secrets Manager, and the plain read of one secret. A secret is ours when it carries our tag; no other is
-// ever changed. Secrets Manager labels a first version AWSCURRENT by itself: it is a sentinel here, and reads as absent.
+// ever changed: what was looked at is changed by its ARN, which one that came in its place does not have. Secrets Manager labels a first version AWSCURRENT by itself: it is a sentinel here, and reads as absent.
 import {
   CreateSecretCommand,
   DeleteSecretCommand,
@@ -64,12 +64,12 @@ export const openVault = ({
   const requireOurs = async (name: string) => {
     const found = await findOurs(name);
     if (!found) throw new Failure("not_found", `there is no secret ${name}`);
-    return versionsOf(found);
+    return { id: idOf(found, name), versions: versionsOf(found) };
   };
-  const moveStage = (name: string, stage: string, move: { to?: string; from: string }) =>
+  const moveStage = (id: string, stage: string, move: { to?: string; from: string }) =>
     client.send(
       new UpdateSecretVersionStageCommand({
-        SecretId: name,
+        SecretId: id,
         VersionStage: stage,
         RemoveFromVersionId: move.from,
         ...(move.to !== undefined && { MoveToVersionId: move.to }),
@@ -87,7 +87,8 @@ export const openVault = ({
           throw worded(thrown, name);
         const found = await findOurs(name, true);
         if (!found) throw worded(thrown, name);
-        if (found.DeletedDate) await client.send(new RestoreSecretCommand({ SecretId: name })).catch(wordedFor(name));
+        if (found.DeletedDate)
+          await client.send(new RestoreSecretCommand({ SecretId: idOf(found, name) })).catch(wordedFor(name));
       }
     },
 
@@ -110,9 +111,9 @@ export const openVault = ({
     },
 
     async stage(name, version, value) {
-      await requireOurs(name);
+      const { id } = await requireOurs(name);
       const put = {
-        SecretId: name,
+        SecretId: id,
         ClientRequestToken: version,
         SecretString: value.reveal(),
         VersionStages: [pending],
@@ -127,34 +128,38 @@ export const openVault = ({
     },
 
     async promote(name, { to, from }) {
-      const before = await requireOurs(name);
+      const { id, versions: before } = await requireOurs(name);
       if (!before.some(({ version }) => version === to))
         throw conflict(`${name} has no version ${to}`, "stage it first");
       if (holder(before, current) !== to) {
-        await moveStage(name, current, { to, from }).catch(async (thrown: unknown) => {
+        await moveStage(id, current, { to, from }).catch(async (thrown: unknown) => {
           // a lost answer makes the SDK send it again, and then it is done already
           if (errorName(thrown) !== "InvalidParameterException") throw worded(thrown, name);
-          if (holder(await requireOurs(name), current) !== to)
+          if (holder((await requireOurs(name)).versions, current) !== to)
             throw conflict(`${from} is not the current version of ${name}`, "read it again", thrown);
         });
       }
       if (holder(before, pending) !== to) return;
-      await moveStage(name, pending, { from: to }).catch(async (thrown: unknown) => {
+      await moveStage(id, pending, { from: to }).catch(async (thrown: unknown) => {
         const gone =
-          errorName(thrown) === "InvalidParameterException" && holder(await requireOurs(name), pending) !== to;
+          errorName(thrown) === "InvalidParameterException" &&
+          holder((await requireOurs(name)).versions, pending) !== to;
         if (!gone) throw worded(thrown, name);
       });
     },
 
     async remove(name, days) {
-      if (!(await findOurs(name))) return;
-      const removal = new DeleteSecretCommand({ SecretId: name, RecoveryWindowInDays: days });
+      const found = await findOurs(name);
+      if (!found) return;
+      const removal = new DeleteSecretCommand({ SecretId: idOf(found, name), RecoveryWindowInDays: days });
       await client.send(removal).catch(async (thrown: unknown) => {
         if (await findOurs(name)) throw worded(thrown, name);
       });
     },
   };
 };
+
+const idOf = ({ ARN }: DescribeSecretCommandOutput, name: string): string => ARN ?? name;
 
 const versionsOf = (found: DescribeSecretCommandOutput): readonly VaultVersion[] =>
   Object.entries(found.VersionIdsToStages ?? {}).map(([version, stages]) => ({ version, stages: [...stages].sort() }));
