@@ -17,6 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 beforeEach(async () => {
+  // skipped already where there is no Redis
   await writeFile(ca, authority.ca);
   await cache().apply([nobody, iam("ada"), user("grace")]);
 });

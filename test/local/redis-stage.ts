@@ -69,7 +69,7 @@ export const stage = (options: Partial<CacheOptions> = {}): (() => Cache) => {
   });
   afterEach(async () => {
     for (const client of clients.splice(0)) client.disconnect();
-    await Promise.all(cache.fronts.map((front) => front.misbehave()));
+    if (installed) await Promise.all(cache.fronts.map((front) => front.misbehave()));
     asked.splice(0);
   });
   afterAll(() => cache?.close());

@@ -1,7 +1,7 @@
 import type { SampleCache } from "@sallyport/local/cache-sample";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Presigning, presign } from "./cache-token.ts";
-import { accountId, ground, region } from "./redis-account.ts";
+import { accountId, ground, installed, region } from "./redis-account.ts";
 
 const open = ground(["elasticache", "elasticache-serverless", "memorydb"]);
 const refused = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -38,7 +38,9 @@ const sorts: readonly Sort[] = [
   },
 ];
 
-afterEach(() => open().account.attach(role, all));
+afterEach(() => {
+  if (installed) open().account.attach(role, all);
+});
 
 describe.each(sorts)("a token for $kind", ({ kind, name, service, more = [], resources }) => {
   const cache = (): SampleCache => {
