@@ -71,14 +71,19 @@ describe("what a client of Redis is given", () => {
         const url = connectionUrl({ ...plain, user, password: secret(password) });
         const account = { username: user.toWellFormed(), password: password.toWellFormed() };
         const at = { host: "db.example.com", port: 6379 };
-        const { options } = createClient({ url });
-        expect(options).toMatchObject({ ...account, socket: { ...at, tls: true } });
-        const ioredis = new Redis(url, { lazyConnect: true });
-        expect(ioredis.options).toMatchObject({ ...account, ...at, tls: true });
+        const { options: ioredis } = new Redis(url, { lazyConnect: true });
+        expect([ioredis.username, ioredis.password, ioredis.host, ioredis.port, ioredis.tls]).toEqual([
+          ...[account.username, account.password, at.host, at.port, true],
+        ]);
         expect([...new URL(url).searchParams.keys()]).toEqual(["ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs"]);
       }),
-      { numRuns: 20 },
     );
+  });
+  // making a client of node-redis takes long: a few will do
+  it.each(nasty.slice(0, 6))("S-47 node-redis reads %j as it was meant", (text) => {
+    const { username, password, socket } =
+      createClient({ url: connectionUrl({ ...plain, user: text, password: secret(text) }) }).options ?? {};
+    expect([username, password, socket]).toEqual([text, text, { host: "db.example.com", port: 6379, tls: true }]);
   });
   it.each(nasty)("S-47 %j is one word of a command, or one value in front of it", (text) => {
     const line = programLine({ ...plain, user: text, password: secret(text) });
