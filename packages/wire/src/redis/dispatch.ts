@@ -4,6 +4,7 @@ import { newAsk } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Cluster, Handler, Request } from "./cluster.ts";
 import { type Command, eachKey, findCommand, fits } from "./command.ts";
+import { errorLine } from "./message.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Settings } from "./settings.ts";
 import { slotOf } from "./slot.ts";
@@ -23,6 +24,10 @@ export interface DispatchOptions {
 /** Takes one command; false when it has to wait until more is answered. */
 export type Dispatch = (words: Words, from: number, to: number) => boolean;
 
+const notWhileListening = (name: string): Buffer =>
+  errorLine(
+    `ERR Can't execute '${name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
+  );
 const ofTransactions = new Set(["multi", "exec", "discard", "watch", "unwatch"]);
 
 export const openDispatch = (options: DispatchOptions): Dispatch => {
@@ -64,18 +69,28 @@ export const openDispatch = (options: DispatchOptions): Dispatch => {
     }
     if (!known) cluster.settle();
   };
-  /** In RESP2 a connection that listens takes nothing else, and says so itself. */
-  const listening = (known: Command | undefined): Branch | undefined =>
-    settings.version() === 2 && !(known && subscriptions.handlers.has(known.name)) && known?.name !== "reset"
+  /** In RESP2 a connection that listens takes nothing else, in the server's own words: a node would first look where the keys are. */
+  const answerListener = (
+    listener: Branch,
+    known: Command | undefined,
+    words: Words,
+    from: number,
+    to: number,
+  ): void => {
+    if (known && known.name !== "ping" && fits(known, words)) cluster.answer(notWhileListening(known.name));
+    else cluster.send(listener, newAsk(words.bytes, from, to, -1));
+  };
+  const listener = (known: Command | undefined): Branch | undefined =>
+    settings.version() === 2 && !(known && (subscriptions.handlers.has(known.name) || known.name === "reset"))
       ? subscriptions.listening()
       : undefined;
 
   return (words, from, to) => {
     const known = findCommand(words);
     if (recovery.cautious() && cluster.order.asks.size() > 0 && isUnsettled(known, words)) return false;
-    const listener = listening(known);
-    if (listener) {
-      cluster.send(listener, newAsk(words.bytes, from, to, -1));
+    const heard = listener(known);
+    if (heard) {
+      answerListener(heard, known, words, from, to);
       return true;
     }
     if (known && isPlain(known) && !transactions.open()) {
@@ -84,6 +99,8 @@ export const openDispatch = (options: DispatchOptions): Dispatch => {
     }
     const request: Request = { words, bytes: words.bytes, from, to };
     const handler = known && fits(known, words) ? handlers.get(known.name) : undefined;
+    // leaves a transaction as it leaves everything
+    if (known?.name === "reset" && handler) return handler(request) !== "wait";
     const part = transactions.take(request, known, handler !== undefined && !(known && isOverKeys(known.name)));
     if (part !== "pass") return part === "taken";
     const taken = handler?.(request) ?? "pass";

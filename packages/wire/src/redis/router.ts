@@ -147,7 +147,7 @@ export const gather: Gather = async (first, ways) => {
     order,
     version: () => settings.version(),
     failed: (branch, ask, line) => recovery.failed(ask, line, branch.peer),
-    confirmed: (branch, word, bytes, ask) => subscriptions.confirmed(branch, word, bytes, ask !== undefined),
+    confirmed: (branch, word, bytes, ask) => subscriptions.confirmed(branch, word, bytes, ask),
     read: goOn,
     drained: goOn,
     broken,

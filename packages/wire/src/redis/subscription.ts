@@ -1,18 +1,19 @@
 // Who listens to what on which node. Channels and patterns are heard on one node, as a cluster carries them to all; a shard's channels
 // on the node that owns their slot. A client counts its shard channels over all nodes, so the count in a confirmation is ours.
 // https://redis.io/docs/latest/develop/pubsub/
-import { newAsk } from "./ask.ts";
+import { type Ask, newAsk } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Cluster, Handler } from "./cluster.ts";
 import { bytesOf, elementsOf, number, numberOf } from "./element.ts";
 import { command } from "./message.ts";
+import { isRedirect } from "./recovery.ts";
 import { slotOf } from "./slot.ts";
 import { bytesAt } from "./word.ts";
 
 export interface Subscriptions {
   readonly handlers: ReadonlyMap<string, Handler>;
   /** A node confirms, or takes back unasked; what the client is told. */
-  confirmed(branch: Branch, word: string, bytes: Buffer, asked: boolean): Buffer | undefined;
+  confirmed(branch: Branch, word: string, bytes: Buffer, ask: Ask | undefined): Buffer | undefined;
   /** In RESP2 a connection that listens takes nothing else: the one that says so. */
   listening(): Branch | undefined;
   /** It is heard no more. True when somebody listened there. */
@@ -24,8 +25,8 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
   /** By the word that subscribes, what is listened to, as far as it was asked for. */
   const asked = { subscribe: new Set<string>(), psubscribe: new Set<string>() };
   const shards = new Map<string, Branch>();
-  /** Shard channels that are confirmed. */
-  const heard = new Set<string>();
+  /** How many shard channels there are with each confirmation: counted as they were asked for, whichever node is first. */
+  const counts = new WeakMap<Ask, number[]>();
 
   const names = (words: { count: number }, at: (index: number) => Buffer): readonly string[] =>
     Array.from({ length: words.count - 1 }, (_, index) => at(index + 1).toString("latin1"));
@@ -52,12 +53,18 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     const slot = slotOf(words.bytes, words.starts[1] ?? 0, words.ends[1] ?? 0);
     const branch = cluster.owner(slot) ?? cluster.home();
     const channels = names(words, (at) => bytesAt(words, at));
-    for (const channel of channels) shards.set(channel, branch);
+    const counted = channels.map((channel) => shards.set(channel, branch).size);
     const sent = (to: Branch["peer"]): void => {
       const now = cluster.open().find(({ peer }) => peer === to);
       if (now) for (const channel of channels) shards.set(channel, now);
     };
-    cluster.send(branch, newAsk(bytes, from, to, slot, { replies: channels.length, confirms: "ssubscribe", sent }));
+    const failed = (line: string): undefined => {
+      if (!isRedirect(line)) for (const channel of channels) shards.delete(channel);
+    };
+    const more = { replies: channels.length, confirms: "ssubscribe", sent, failed };
+    const ask = newAsk(bytes, from, to, slot, more);
+    counts.set(ask, counted);
+    cluster.send(branch, ask);
     return "taken";
   };
   const sunsubscribe: Handler = ({ words, bytes, from, to }) => {
@@ -66,15 +73,28 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       const slot = slotOf(words.bytes, words.starts[1] ?? 0, words.ends[1] ?? 0);
       const channels = names(words, (at) => bytesAt(words, at));
       const branch = shards.get(channels[0] ?? "") ?? cluster.owner(slot) ?? cluster.home();
-      for (const channel of channels) shards.delete(channel);
-      cluster.send(branch, newAsk(bytes, from, to, slot, { replies: channels.length, confirms }));
+      const counted = channels.map((channel) => {
+        shards.delete(channel);
+        return shards.size;
+      });
+      const ask = newAsk(bytes, from, to, slot, { replies: channels.length, confirms });
+      counts.set(ask, counted);
+      cluster.send(branch, ask);
       return "taken";
     }
-    const counts = new Map<Branch, number>();
-    for (const branch of shards.values()) counts.set(branch, (counts.get(branch) ?? 0) + 1);
-    if (counts.size === 0) counts.set(cluster.home(), 1);
+    const byNode = new Map<Branch, number>();
+    for (const branch of shards.values()) byNode.set(branch, (byNode.get(branch) ?? 0) + 1);
+    let left = shards.size;
+    if (left === 0) byNode.set(cluster.home(), 1);
     shards.clear();
-    for (const [branch, replies] of counts) cluster.send(branch, newAsk(bytes, from, to, -1, { replies, confirms }));
+    for (const [branch, replies] of byNode) {
+      const ask = newAsk(bytes, from, to, -1, { replies, confirms });
+      counts.set(
+        ask,
+        Array.from({ length: replies }, () => Math.max(0, --left)),
+      );
+      cluster.send(branch, ask);
+    }
     return "taken";
   };
 
@@ -102,22 +122,24 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       ["ssubscribe", ssubscribe],
       ["sunsubscribe", sunsubscribe],
     ]),
-    confirmed: (branch, word, bytes, wanted) => {
+    confirmed: (branch, word, bytes, ask) => {
       const [said, channel, count] = elementsOf(bytes);
       if (!said || !channel || !count) return bytes;
       const kind = word.includes("ssub") || word.startsWith("sunsub") ? "shards" : "channels";
       branch.subscribed[kind] = numberOf(count);
       if (kind === "channels") return bytes;
-      const name = bytesOf(channel)?.toString("latin1");
-      if (name === undefined) return bytes;
-      if (!wanted && word === "sunsubscribe" && shards.has(name)) {
-        followSlot(name);
+      const name = bytesOf(channel)?.toString("latin1") ?? "";
+      if (!ask) {
+        if (word === "sunsubscribe" && shards.has(name)) followSlot(name);
         return undefined;
       }
-      if (word === "ssubscribe") heard.add(name);
-      else heard.delete(name);
       const mark = bytes[0] === 0x3e ? ">" : "*";
-      return Buffer.concat([Buffer.from(`${mark}3\r\n`), said, channel, number(heard.size)]);
+      return Buffer.concat([
+        Buffer.from(`${mark}3\r\n`),
+        said,
+        channel,
+        number(counts.get(ask)?.shift() ?? shards.size),
+      ]);
     },
     listening: () => {
       if (asked.subscribe.size + asked.psubscribe.size > 0) return cluster.home();
@@ -129,7 +151,6 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       asked.subscribe.clear();
       asked.psubscribe.clear();
       shards.clear();
-      heard.clear();
     },
   };
 };
