@@ -146,38 +146,6 @@ describe("dialling", () => {
     });
   });
 
-  it("S-35 dials a node that a cluster names only at an address a database may have, or in the endpoint's own domain", async () => {
-    const port = await listen(createServer());
-    const asked: string[] = [];
-    const answers: Readonly<Record<string, string>> = {
-      "orders-0001-001.orders.abc.cache.amazonaws.com": "127.0.0.1",
-      "orders-0002-001.orders.abc.cache.amazonaws.com": "169.254.169.254",
-    };
-    const resolve = async (name: string) => {
-      asked.push(name);
-      return [answers[name] ?? "127.0.0.9"];
-    };
-    const endpoint = { ...{ host: "clustercfg.orders.abc.cache.amazonaws.com", port }, roots: "amazon" } as const;
-    const database = { ...makeDatabase({ endpoint: { ...endpoint, verifyName: endpoint.host } }), vpcId: "vpc-1" };
-    const redis = upstreamAt(port, { resolve, database: { ...database, protocol: "redis" } });
-    for (const address of ["127.0.0.1", "orders-0001-001.orders.abc.cache.amazonaws.com"]) {
-      const { socket, peer } = await redis.tcp({ address, port });
-      expect(peer).toEqual({ address: "127.0.0.1", port });
-      socket.destroy();
-    }
-    const foreign = ["orders-0002-001.orders.abc.cache.amazonaws.com", "169.254.169.254", "node.evil.example.com"];
-    for (const address of [
-      ...foreign,
-      "orders.abc.cache.amazonaws.com.evil.example.com",
-      "xorders.abc.cache.amazonaws.com",
-    ])
-      await expect(redis.tcp({ address, port }), address).rejects.toMatchObject({ code: "upstream_unreachable" });
-    expect(asked.some((name) => name.includes("evil") || name.startsWith("x"))).toBe(false);
-    // PostgreSQL names no nodes
-    const postgres = upstreamAt(port, { resolve, database: { ...database, protocol: "postgres" } });
-    await expect(postgres.tcp({ address: "127.0.0.1", port })).rejects.toMatchObject({ code: "upstream_unreachable" });
-  });
-
   it("says what to look at when nothing listens, and when the name is gone", async () => {
     const server = createServer();
     const port = await listen(server);
