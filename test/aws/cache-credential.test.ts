@@ -220,6 +220,7 @@ describe.each(cacheKinds)("%s", (kind) => {
       expect([credential.user, credential.methods, credential.password.reveal()]).toEqual(["app", "clear", "now"]);
       expect(reads).toEqual([`${serviceOf(kind)} ${arnOf(kind, "orders")} app`, "current"]);
       expect((await credential.previous?.())?.reveal()).toBe("before");
+      expect(credential.help).toContain("sally rotate app");
       await log({}, "app", kinds);
       expect(reads.filter((read) => read === "current")).toHaveLength(2);
       expect(asked()).toEqual([]);

@@ -54,6 +54,18 @@ describe("Secrets Manager under faults", () => {
     stranger.destroy();
   });
 
+  it("a secret whose key may not be used says that it is the key", async () => {
+    const name = `sallyport/test/${randomUUID()}`;
+    const KmsKeyId = "arn:aws:kms:eu-west-1:111122223333:key/elsewhere";
+    const owner = vaultClient(laptop.as("key-owner", [{ actions: ["secretsmanager:*", "kms:*"], resources: ["*"] }]));
+    await owner.send(new CreateSecretCommand({ Name: name, SecretString: "canary", KmsKeyId }));
+    await expect(openVault({ client }).read(name, { stage: "AWSCURRENT" })).rejects.toMatchObject({
+      code: "unavailable",
+      hint: expect.stringContaining("needs kms:Decrypt on the key"),
+    });
+    owner.destroy();
+  });
+
   it("the proxy's secret is read by its name", async () => {
     const name = "sallyport/proxy/cancel-key";
     expect(await codeOf(readSecret(client, name))).toBe("unavailable");

@@ -23,6 +23,7 @@ const make = (id: string, over: Partial<ManagedUser> = {}): ManagedUser =>
     fence: 1,
     revision: 1,
     nextDueAt: 0,
+    lastSuccessAt: 1,
     failures: 0,
     budget: { scheduled: [], spare: [] },
     misses: 0,
@@ -66,6 +67,14 @@ it("is absent before the first was promoted, and where the secret was removed by
   expect(await (await find())?.current()).toBeUndefined();
   await vault.create(make("app-1").secret);
   expect(await (await find())?.current()).toBeUndefined();
+});
+
+it("S-44 what is in its place before our first promotion is not read: it is somebody else's", async () => {
+  const { lastSuccessAt: _, ...fresh } = make("app-1");
+  await add(fresh);
+  await rotate(fresh.secret, "theirs", "theirs too");
+  const found = await find();
+  expect([await found?.current(), await found?.previous()]).toEqual([undefined, undefined]);
 });
 
 it.each([

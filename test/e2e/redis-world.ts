@@ -18,15 +18,17 @@ export const keeperPassword = "keepers-own-password-1";
 /** What app logged in with before anybody rotated it. */
 export const firstPassword = "the-first-password-of-app";
 
-export interface Counter {
+export interface Till {
   readonly world: World;
   readonly till: AddedCache;
-  readonly wares: AddedCache;
   /** Runs the function rotate, as each minute does. */
   tick(): Promise<Rotation>;
+  close(): Promise<void>;
+}
+export interface Counter extends Till {
+  readonly wares: AddedCache;
   /** Connections that the caches have seen so far. */
   connections(): number;
-  close(): Promise<void>;
 }
 export interface Rotation {
   readonly managed: number;
@@ -68,37 +70,46 @@ const documents = (region: string) =>
     })),
   ] as const;
 
-export const openCounter = async (options: WorldOptions = {}): Promise<Counter> => {
+const placeOf = ({ account, region }: Laptop, service: CachePlace["service"]): CachePlace => ({
+  ...{ service, accountId: account.id, region },
+});
+
+/** The replication group alone. */
+export const openTill = async (options: WorldOptions = {}): Promise<Till> => {
   const world = await openWorld(options);
   try {
     const { laptop } = world;
-    const home = { accountId: laptop.account.id, region: laptop.region };
     laptop.cacheUsers.takes(0);
-    addUsers(laptop, { service: "elasticache", ...home }, "crew");
-    addUsers(laptop, { service: "memorydb", ...home }, "crew");
-    const [till, wares] = await Promise.all([
-      laptop.databases.addReplicationGroup({ id: "till", userGroups: ["crew"], tags: { env: "dev" } }),
-      laptop.databases.addMemoryCluster({ name: "wares", shards: 3, acl: "crew", tags: { env: "dev" } }),
-    ]);
+    addUsers(laptop, placeOf(laptop, "elasticache"), "crew");
+    const till = await laptop.databases.addReplicationGroup({ id: "till", userGroups: ["crew"], tags: { env: "dev" } });
     for (const document of documents(laptop.region)) await world.put(structuredClone(document) as never);
     await world.discover();
     const tick = async (): Promise<Rotation> => (await laptop.runtime.invoke("rotate", {})) as Rotation;
-    return {
-      world,
-      till,
-      wares,
-      tick,
-      connections: () => [...till.fronts, ...wares.fronts].reduce((sum, one) => sum + one.counters().connections, 0),
-      close: world.close,
-    };
+    return { world, till, tick, close: world.close };
   } catch (thrown) {
     await world.close();
     throw thrown;
   }
 };
 
+export const openCounter = async (options: WorldOptions = {}): Promise<Counter> => {
+  const opened = await openTill(options);
+  try {
+    const { laptop, ...world } = opened.world;
+    addUsers(laptop, placeOf(laptop, "memorydb"), "crew");
+    const spec = { name: "wares", shards: 3, acl: "crew", tags: { env: "dev" } };
+    const wares = await laptop.databases.addMemoryCluster(spec);
+    await world.discover();
+    const fronts = [...opened.till.fronts, ...wares.fronts];
+    return { ...opened, wares, connections: () => fronts.reduce((sum, one) => sum + one.counters().connections, 0) };
+  } catch (thrown) {
+    await opened.close();
+    throw thrown;
+  }
+};
+
 /** Ticks until every managed user has a password of ours. */
-export const rotated = async ({ tick, world }: Counter): Promise<void> => {
+export const rotated = async ({ tick, world }: Till): Promise<void> => {
   await eventually(
     "the first rotation",
     async () => {

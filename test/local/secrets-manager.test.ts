@@ -322,6 +322,9 @@ describe("permissions", () => {
     await write(writer);
     await expect(read(stranger)).rejects.toThrow(/kms:Decrypt/);
     await expect(read(client)).rejects.toMatchObject({ name: "AccessDeniedException" });
+    // back under the key that is everybody's
+    await writer.send(new UpdateSecretCommand({ SecretId, KmsKeyId: "alias/aws/secretsmanager" }));
+    expect((await read(client)).SecretString).toBe("two");
     for (const one of [writer, reader, stranger]) one.destroy();
   });
 

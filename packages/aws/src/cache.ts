@@ -171,7 +171,8 @@ export const cacheCredential = (world: CacheWorld, api: CacheApi, more: { readon
       throw new Failure("unavailable", `rotation has not set a password of ${user} yet`, {
         hint: "try again in a few minutes; sally get managed_user tells how far it is",
       });
-    return { as: "password", user, password: current, methods: "clear", previous: () => password.previous() };
+    const help = `the password that rotation keeps of ${user} does not log in: somebody changed it elsewhere; rotation mends it when it is due, or at once: sally rotate ${user}`;
+    return { as: "password", user, password: current, methods: "clear", help, previous: () => password.previous() };
   };
   return async (database: Database, user: string, person: Person): Promise<Credential> => {
     const { endpoint, region, assume, identifier: cache } = database;

@@ -176,10 +176,11 @@ const wordedFor = (name: string) => (thrown: unknown) => {
 
 const worded = (thrown: unknown, name: string): Failure => {
   if (thrown instanceof Failure) return thrown;
+  const denied = /\bkms\b/i.test(String(thrown))
+    ? "the key that it is kept under may not be used: its IAM role needs kms:Decrypt on the key, and to write kms:GenerateDataKey"
+    : "its IAM role lacks a Secrets Manager permission on this name: compare it with the printed policy";
   return new Failure("unavailable", `the secret ${name} can't be used (${errorName(thrown) || "unknown error"})`, {
-    hint: isAccessDenied(thrown)
-      ? "its IAM role lacks a Secrets Manager permission on this name: compare it with the printed policy"
-      : "try again; if it stays so, look whether the secret exists in this region",
+    hint: isAccessDenied(thrown) ? denied : "try again; if it stays so, look whether the secret exists in this region",
     cause: thrown,
   });
 };

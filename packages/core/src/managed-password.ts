@@ -30,7 +30,9 @@ export const openManagedPasswords =
       const over = found.state === "leaving" || found.state === "ended";
       // users of one name may be several, in different caches
       if (over || found.user !== user || !found.caches.some((cache) => cache.arn === arn)) continue;
-      const read = async (stage: string) => (await vault.read(found.secret, { stage }))?.value;
+      // before the first promotion whatever is in that place is not ours
+      const read = async (stage: string) =>
+        found.lastSuccessAt === undefined ? undefined : (await vault.read(found.secret, { stage }))?.value;
       return { current: () => read("AWSCURRENT"), previous: () => read("AWSPREVIOUS") };
     }
     return undefined;

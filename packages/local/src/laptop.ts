@@ -95,13 +95,15 @@ export interface LaptopOptions {
   readonly functionEnv?: Readonly<Record<string, string>>;
   /** Ids of accounts beside the one that Sallyport is deployed in; it may assume the role sallyport-reach there, if there is one. */
   readonly others?: readonly string[];
+  /** What time it is at AWS. The functions and proxies are told by their own environment. Default the machine's clock. */
+  readonly now?: () => number;
   /** The proxies show a certificate of one's own, from files, instead of the one that certify issues. */
   readonly ownCertificate?: boolean;
 }
 
 /** Opens the whole; close() leaves nothing behind: no process, no port, no file. */
 export const openLaptop = async (options: LaptopOptions = {}): Promise<Laptop> => {
-  const now = Date.now;
+  const { now = Date.now } = options;
   const undo: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).reverse()) await step();

@@ -8,6 +8,9 @@ import type { SecretValue } from "./secret-versions.ts";
 
 const valueLimit = 65_536;
 
+/** The default key, by name. */
+const everybodys = "alias/aws/secretsmanager";
+
 /** A key of one's own is the caller's to use, through Secrets Manager and for this secret; the default key asks for nothing. */
 export const encrypted = (
   kmsKeyId: string | undefined,
@@ -15,7 +18,7 @@ export const encrypted = (
   secretArn: string | undefined,
   actions: readonly string[] = ["GenerateDataKey", "Decrypt"],
 ): readonly Need[] => {
-  if (kmsKeyId === undefined) return [];
+  if (kmsKeyId === undefined || kmsKeyId === everybodys) return [];
   const resource = kmsKeyId.startsWith("arn:")
     ? kmsKeyId
     : `arn:aws:kms:${call.region}:${call.accountId}:key/${kmsKeyId}`;
