@@ -53,8 +53,10 @@ const witness = async (user: string, speak: (session: Session) => Promise<void>)
   const ours = lines.flatMap((line) => {
     const { type, text, name, portal, statement } = line;
     if (type === "query") return [String(text).trimEnd()];
+    // what comes together is one line
     if (type === "parse") parsed.set(name, String(text));
-    if (type === "bind") bound.set(portal, parsed.get(statement) ?? "?");
+    if (type === "execute" && text !== undefined) parsed.set(statement, String(text));
+    if (type === "bind" || statement !== undefined) bound.set(portal, parsed.get(statement) ?? "?");
     return type === "execute" ? [bound.get(portal) ?? "?"] : [];
   });
   return { server: logged(session.pid), ours };

@@ -66,11 +66,17 @@ test("S-30 S-42 the same bytes pass and the same is told, whatever the pieces, t
         const atServer = hear(server, pauses);
         const atClient = hear(client, pauses);
         const made: { type: string; part: number; passed: number }[] = [];
+        let lines = 0;
         const seen = session((statement: Statement, line): Promise<void> | undefined => {
           const type = String(line["type"]);
           const back = type === "complete" || type === "error";
-          made.push({ type, part: statement.part ?? 0, passed: back ? atClient.bytes : atServer.bytes });
-          if (!durables[made.length % durables.length]) return undefined;
+          const also = [
+            ...("text" in line && type === "execute" ? ["parse"] : []),
+            ...("values" in line && type === "execute" ? ["bind"] : []),
+          ];
+          for (const one of [...also, type])
+            made.push({ type: one, part: statement.part ?? 0, passed: back ? atClient.bytes : atServer.bytes });
+          if (!durables[lines++ % durables.length]) return undefined;
           return turn().then(turn);
         });
         const server0 = { socket: far, peer: { address: "10.0.0.7", port: 1 }, key: undefined };

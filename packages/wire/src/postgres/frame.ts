@@ -49,36 +49,44 @@ export const frames = (kinds: Uint8Array, observe: Observe): Frames => {
     return piece;
   };
 
+  const follow = (bytes: Buffer, once: boolean): number => {
+    const size = bytes.length;
+    let at = 0;
+    edge = 0;
+    while (at < size) {
+      if (left > 0) {
+        const some = body(bytes, at);
+        if (some === 0) return at;
+        at += some;
+        if (left === 0) edge = at;
+        continue;
+      }
+      if (once) return at;
+      if (size - at < header) {
+        need = header;
+        return at;
+      }
+      type = bytes[at] ?? 0;
+      const length = bytes.readInt32BE(at + 1);
+      const kind = kinds[type] ?? 0;
+      checkLength(kind, type, length);
+      left = length - 4;
+      shown = kind >= audited;
+      first = true;
+      if (type === copyData) copied += left;
+      at += header;
+      if (left === 0) edge = at;
+    }
+    return at;
+  };
+
   return {
     scan: (bytes, once = false) => {
-      const size = bytes.length;
-      let at = 0;
-      edge = 0;
-      while (at < size) {
-        if (left > 0) {
-          const some = body(bytes, at);
-          if (some === 0) return at;
-          at += some;
-          if (left === 0) edge = at;
-          continue;
-        }
-        if (once) return at;
-        if (size - at < header) {
-          need = header;
-          return at;
-        }
-        type = bytes[at] ?? 0;
-        const length = bytes.readInt32BE(at + 1);
-        const kind = kinds[type] ?? 0;
-        checkLength(kind, type, length);
-        left = length - 4;
-        shown = kind >= audited;
-        first = true;
-        if (type === copyData) copied += left;
-        at += header;
-        if (left === 0) edge = at;
+      try {
+        return follow(bytes, once);
+      } finally {
+        observe.settle?.();
       }
-      return at;
     },
     need: () => need,
     left: () => left,
