@@ -2,8 +2,9 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { session } from "../door.ts";
 import { said } from "./said.ts";
-import { answer, say, standing, text } from "./stand.ts";
+import { answer, say, standing, text, turns } from "./stand.ts";
 
 const big = Buffer.alloc(150_000, "x");
 const asked = Buffer.concat([
@@ -80,6 +81,28 @@ test("S-27 any chunking of what is asked and answered", async () => {
       ]);
     }),
     { numRuns: 60 },
+  );
+});
+
+test("S-27 the same when each line has to be durable first: nothing overtakes what waits", async () => {
+  await fc.assert(
+    fc.asyncProperty(places, places, async (mine, theirs) => {
+      const durable: (() => void)[] = [];
+      const seen = session(() => new Promise((resolve) => void durable.push(resolve)));
+      const stand = standing({ version: 3, seen });
+      const settle = async (): Promise<void> => {
+        for (await turns(); durable.length > 0; await turns()) for (const resolve of durable.splice(0)) resolve();
+      };
+      await say(stand, ...cut(asked, mine));
+      expect(stand.server.received().length).toBe(0);
+      await settle();
+      expect(stand.server.received().equals(heard)).toBe(true);
+      await answer(stand, ...cut(answers, theirs));
+      await settle();
+      const errors = text(stand.client).match(/-NOPERM [^\r]*\r\n/g) ?? [];
+      expect(text(stand.client) === wanted(errors)).toBe(true);
+    }),
+    { numRuns: 30 },
   );
 });
 
