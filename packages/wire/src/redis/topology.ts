@@ -64,6 +64,7 @@ export const parseSlots = (answer: Buffer, asked: Peer): Topology => {
     if (named.size > mostNodes) throw unreadable("too many nodes");
     return { from, to, at: textOfPeer(member.peer) };
   });
+  if (primaries.size === 0) throw unreadable("nobody owns a slot");
   const sorted = [...primaries.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
   const owners = new Uint16Array(slotCount).fill(nobody);
   const numbers = new Map(sorted.map(({ peer }, at) => [textOfPeer(peer), at]));
