@@ -5,14 +5,14 @@
 import * as z from "zod";
 import { eventChange } from "./audit.ts";
 import type { Database } from "./database.ts";
-import { Database as StoredDatabase } from "./database.ts";
+import { Assumed, Database as StoredDatabase } from "./database.ts";
 import { readAsked } from "./discovery.ts";
 import { Failure, toFailure } from "./failure.ts";
 import { fromItem, keys, read, toItem, walk } from "./family.ts";
 import type { Kinds, ManagedSighting } from "./kind.ts";
 import { foreignTo, type Wanted } from "./listing.ts";
 import {
-  type ManagedCache,
+  ManagedCache,
   ManagedPlace,
   ManagedUser,
   managedAt,
@@ -186,7 +186,13 @@ const nextOf = (
   return same && record.misses === 0 ? undefined : { ...record, ...user, misses: 0 };
 };
 
-const factsAt = ({ kind, arn, assume, caches }: Shown) => [kind, arn, assume, caches];
+/** In one order of members, however they came. */
+const factsAt = ({ kind, arn, assume, caches }: Shown) => [
+  kind,
+  arn,
+  assume && Assumed.parse(assume),
+  caches.map((cache) => ManagedCache.parse(cache)),
+];
 
 /** Starts anew. What was paid today stays paid, and whoever held the record before holds it no more. */
 const begun = (roster: Roster, user: Shown, before?: ManagedUser): ManagedUser => {
