@@ -1,5 +1,6 @@
 // What the demo finds in its AWS account: one PostgreSQL instance somebody may reach, one nobody may, an Aurora cluster, a
-// DocumentDB cluster, a workgroup of Redshift Serverless, and a MariaDB instance where the server is installed: none comes from npm.
+// DocumentDB cluster, a workgroup of Redshift Serverless, and where the servers are installed, since none comes from npm, a MariaDB
+// instance and a cache of ElastiCache.
 import { randomBytes } from "node:crypto";
 import { userRoleStatements, userRoleTag } from "@sallyport/core/permission";
 import { secret } from "@sallyport/core/secret";
@@ -10,12 +11,15 @@ import { startMongo } from "@sallyport/local/mongodb/mongod";
 import type { MongoServer } from "@sallyport/local/mongodb/server";
 import { openBinaries } from "@sallyport/local/postgres/binaries";
 import { type Postgres, startPostgres } from "@sallyport/local/postgres/server";
+import { openTill } from "./redis.ts";
 import { good, say, step } from "./terminal.ts";
 
 export interface Stage {
   readonly laptop: Laptop;
   /** There is the MariaDB instance `shop`. */
   readonly shop: boolean;
+  /** There is the cache `till`. */
+  readonly till: boolean;
   close(): Promise<void>;
 }
 
@@ -130,13 +134,14 @@ export const openStage = async (): Promise<Stage> => {
     good(
       "DocumentDB cluster shelf and Redshift Serverless workgroup sales (env: dev), whose user reader is an IAM role",
     );
+    const till = await openTill(laptop, near);
     good("RDS instances orders (env: dev) and payroll (env: prod), Aurora cluster catalog (env: dev)");
     for (const _ of [1, 2]) await laptop.startProxy();
     laptop.schedule.start();
     good(
       `Sallyport deployed: API at ${laptop.api}, two proxies behind ports ${laptop.ports.postgres} (PostgreSQL), ${laptop.ports.mysql} (MySQL, MariaDB), ${laptop.ports.mongodb} (MongoDB), ${laptop.ports.redis} (Redis) and ${laptop.ports.gate} (gate)`,
     );
-    return { laptop, shop: shop !== undefined, close };
+    return { laptop, shop: shop !== undefined, till, close };
   } catch (thrown) {
     await close();
     throw thrown;

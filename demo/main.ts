@@ -7,7 +7,7 @@ import { openStage, type Stage } from "./account.ts";
 import { say, step } from "./terminal.ts";
 import { password, walk } from "./walk.ts";
 
-const invitation = ({ laptop, shop }: Stage): void => {
+const invitation = ({ laptop, shop, till }: Stage): void => {
   step("try it by hand (Ctrl-C here ends it all)");
   say(`in another terminal, in this folder; the password is: ${password}
 
@@ -16,7 +16,7 @@ npx sally db ls
 npx sally db connect orders -u reader -n orders${shop ? "\nnpx sally db connect shop -u reader -n shop" : ""}
 npx sally db connect sales -u reader -n sales
 npx sally db connect shelf -u reader -n shelf
-npx sally proxy db orders -u reader -n orders
+${till ? "npx sally db connect till -u reader\n" : ""}npx sally proxy db orders -u reader -n orders
 npx sally db explain orders -u writer -n orders
 npx sally logout
 
@@ -24,7 +24,7 @@ and as the administrator:
 
 npx sally login --server ${laptop.api} --user root
 npx sally get role/dev-read
-npx sally db explain orders -u writer -n orders --as ana
+${till ? "npx sally get managed_user\n" : ""}npx sally db explain orders -u writer -n orders --as ana
 npx sally lock --user ana --message 'just trying' --ttl 5m`);
 };
 

@@ -1,7 +1,8 @@
 // Runs the real CLI as a person would, each person with a folder of their own.
 import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { command, say } from "./terminal.ts";
 
 interface Result {
@@ -18,6 +19,17 @@ export interface Person {
   stay(args: readonly string[], until: RegExp): Promise<{ match: RegExpExecArray; stop(): Promise<void> }>;
   forget(): Promise<void>;
 }
+
+/** Is a program there that the tour would like to show? */
+export const onPath = (program: string): boolean =>
+  (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 
 const entry = new URL("../packages/cli/src/main.ts", import.meta.url).pathname;
 const shown = (args: readonly string[]): string =>
@@ -86,4 +98,10 @@ export const openPerson = async (
     },
     forget: () => rm(config, { recursive: true, force: true }),
   };
+};
+
+/** The URL with a bearer token for the plain port, as `sally db login` gives it to a stock client. */
+export const loginUrl = async (person: Person, database: string, ...wish: readonly string[]): Promise<string> => {
+  const { stdout } = await person.run(["db", "login", database, ...wish, "-f", "json"], { quiet: true });
+  return (JSON.parse(stdout) as { url: string }).url;
 };

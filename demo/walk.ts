@@ -1,9 +1,9 @@
 // The tour: from a tagged database to SQL through two ways in, a denial, a cancel, a lock, and what the audit says of it all.
 
 import { execFile } from "node:child_process";
-import { accessSync, constants, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { headOf, type LineHead } from "@sallyport/core/chain";
 import type { Laptop } from "@sallyport/local/laptop";
@@ -12,7 +12,8 @@ import mysql from "mysql2/promise";
 import pg from "pg";
 import postgres from "postgres";
 import type { Stage } from "./account.ts";
-import { openPerson, type Person } from "./sally.ts";
+import { rotating } from "./redis.ts";
+import { loginUrl, onPath, openPerson, type Person } from "./sally.ts";
 import { command, good, say, step } from "./terminal.ts";
 
 export const password = "a long enough password";
@@ -21,7 +22,7 @@ const discovery = (region: string): string => `kind: discovery_config
 metadata: { name: everything }
 spec:
   aws:
-    - types: [rds, docdb, redshift-serverless]
+    - types: [rds, docdb, redshift-serverless, elasticache]
       regions: [${region}]
       tags: { "*": "*" }
 `;
@@ -35,16 +36,6 @@ spec:
     db_users: [reader]
   options: { max_session_ttl: 8h }
 `;
-
-const onPath = (program: string): boolean =>
-  (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 
 const create = async (admin: Person, folder: string, name: string, text: string): Promise<void> => {
   const file = join(folder, `${name}.yaml`);
@@ -80,14 +71,9 @@ const invited = async (admin: Person, laptop: Laptop, folder: string): Promise<P
   return ana;
 };
 
-/** The URL with a bearer token for the plain port, as `sally db login` gives it to a stock client. */
-const loginUrl = async (ana: Person, database: string): Promise<string> => {
-  const { stdout } = await ana.run(["db", "login", database, "-u", "reader", "-n", database, "-f", "json"], {
-    quiet: true,
-  });
-  return (JSON.parse(stdout) as { url: string }).url;
-};
-const plainUrl = async (ana: Person, database = "orders"): Promise<URL> => new URL(await loginUrl(ana, database));
+const urlOf = (ana: Person, database: string): Promise<string> =>
+  loginUrl(ana, database, "-u", "reader", "-n", database);
+const plainUrl = async (ana: Person, database = "orders"): Promise<URL> => new URL(await urlOf(ana, database));
 
 /** `pg` as anybody would set it up for that URL, the certificate verified. */
 const stockClient = async (url: URL, laptop: Laptop): Promise<pg.Client> =>
@@ -168,7 +154,7 @@ const onMariaDb = async (ana: Person, laptop: Laptop): Promise<void> => {
 const asRoles = async (ana: Person, laptop: Laptop): Promise<void> => {
   step("databases whose user is an IAM role: the proxy assumes it in the person's name");
   command("npx sally db login shelf -u reader -n shelf");
-  const client = new MongoClient(await loginUrl(ana, "shelf"));
+  const client = new MongoClient(await urlOf(ana, "shelf"));
   try {
     const item = client.db("shelf").collection<{ _id: number; name: string }>("item");
     const { authInfo } = await client.db("admin").command({ connectionStatus: 1 });
@@ -239,7 +225,7 @@ const trail = async (laptop: Laptop): Promise<void> => {
 };
 
 /** Runs it all, throws when anything is not as it should be. */
-export const walk = async ({ laptop, shop }: Stage, folder: string): Promise<void> => {
+export const walk = async ({ laptop, shop, till }: Stage, folder: string): Promise<void> => {
   const admin = await firstAdministrator(laptop, folder);
   step("discovery of tagged databases");
   await create(admin, folder, "discovery", discovery(laptop.region));
@@ -249,6 +235,7 @@ export const walk = async ({ laptop, shop }: Stage, folder: string): Promise<voi
   await byTheTunnel(ana);
   if (shop) await onMariaDb(ana, laptop);
   await asRoles(ana, laptop);
+  if (till) await rotating(admin, ana, laptop);
   await denied(ana);
   await locked(admin, ana, laptop);
   await trail(laptop);
