@@ -225,6 +225,36 @@ const settle = async (tick: () => Promise<unknown>, since: number, users: () => 
   throw new Error(`not rotated after 40 ticks: ${JSON.stringify(await users())}`);
 };
 
+it("the probe logs in at every node of a cluster, although the endpoint's name leads to one", {
+  timeout: 60_000,
+}, async () => {
+  const [, wares] = caches;
+  if (!wares) throw new Error("no cluster");
+  const { cacheUsers, databases, region, account } = laptop;
+  const place: CachePlace = { service: "memorydb", accountId: account.id, region };
+  cacheUsers.changeUser(place, "app", { passwords: [secret("a-password-for-the-probe-alone")] });
+  await cacheUsers.settled();
+  const straighten = databases.bend(wares.host, [wares.fronts[0]?.host ?? ""]);
+  const event = {
+    protocol: "redis",
+    endpoint: { host: wares.host, port: wares.port, verifyName: wares.host, roots: "amazon" },
+    partition: "aws",
+    region,
+    database: "wares",
+    user: "app",
+    methods: "clear",
+  };
+  const ask = async (password: string) => (await laptop.runtime.invoke("probe", { ...event, password })) as Probed;
+  try {
+    const { nodes } = await ask("a-password-for-the-probe-alone");
+    expect(nodes.map(({ result }) => result)).toEqual(wares.fronts.map(() => "ok"));
+    expect(new Set(nodes.map(({ address }) => address))).toEqual(new Set(wares.fronts.map(({ host }) => host)));
+    expect((await ask("another-password")).nodes).toMatchObject([{ result: "refused", tls: true }]);
+  } finally {
+    straighten();
+  }
+});
+
 it("I1 I2 I4 I5 I6 S-44 fifty schedules of faults: CURRENT logs in at every node all the time", {
   timeout: 600_000,
 }, async () => {
@@ -239,7 +269,6 @@ it("I1 I2 I4 I5 I6 S-44 fifty schedules of faults: CURRENT logs in at every node
       const dice = openDice(seed);
       ahead += 15 * minute;
       const since = Date.now() + ahead;
-      const before = happened.length;
       const storm = Array.from({ length: dice.between(1, 2) }, (_, index) => {
         const plan = new Map(Array.from({ length: dice.between(1, 3) }, () => [dice.below(45), dice.pick(faults)]));
         const { call, died } = openCalling(plan, happened);
@@ -256,7 +285,6 @@ it("I1 I2 I4 I5 I6 S-44 fifty schedules of faults: CURRENT logs in at every node
         bad: [],
         ticks: true,
       });
-      expect(happened.length, `schedule ${seed} had a fault`).toBeGreaterThanOrEqual(before);
     }
   } finally {
     await loop.stop();
