@@ -48,11 +48,28 @@ describe("the budget of versions", () => {
       budget = spent.budget;
     }
     const end = start + day - minute;
-    expect(spend(budget, end, "schedule")).toEqual({ until: start + day + minute });
     for (let left = 2; left > 0; left--) budget = (spend(budget, end, "hand") as { budget: Budget }).budget;
     expect(spentOf(budget, end)).toBe(98);
+    expect(spend(budget, end, "schedule")).toEqual({ until: start + day + minute });
     expect(spend(budget, end, "hand")).toEqual({ until: end + minute + day });
     expect(spend(budget, start + day + minute, "schedule")).toHaveProperty("budget");
+  });
+
+  it("a user that is rotated each quarter of an hour never waits for its budget, however late a tick was the day before", () => {
+    const late = fc.array(fc.integer({ min: 0, max: 13 * minute }), { minLength: 4 * 96, maxLength: 4 * 96 });
+    fc.assert(
+      fc.property(late, (all) => {
+        let budget = none;
+        for (const [slot, after] of all.entries()) {
+          const spent = spend(budget, Date.UTC(2026, 0, 1) + slot * 15 * minute + after, "schedule");
+          if ("until" in spent) throw new Error(`slot ${slot} had to wait`);
+          budget = spent.budget;
+          // one is left for whoever asks by hand
+          expect(budget.spare.length).toBeLessThan(2);
+        }
+      }),
+      { numRuns: 50 },
+    );
   });
 
   it("what is asked for by hand takes nothing from the schedule; a secret that must be made again may", () => {

@@ -18,7 +18,7 @@ export const spentOf = ({ scheduled, spare }: Budget, now: number): number =>
 
 /**
  * Pays for one version, or says when that can be. `hand`: two a day, so that nobody uses up what the schedule needs. `mend`: what must
- * be made again may take from both.
+ * be made again may take from both, and so may the schedule: one that was late yesterday and is on time today is the 97th in 24 hours.
  */
 export const spend = (
   budget: Budget,
@@ -28,9 +28,9 @@ export const spend = (
   const scheduled = within(budget.scheduled, now);
   const spare = within(budget.spare, now);
   const paid = Math.floor(now / minute);
-  if (by !== "schedule" && spare.length < sparePerDay) return { budget: { scheduled, spare: [...spare, paid] } };
-  if (by !== "hand" && scheduled.length < scheduledPerDay)
-    return { budget: { scheduled: [...scheduled, paid], spare } };
-  const taken = [...(by === "hand" ? [] : scheduled), ...(by === "schedule" ? [] : spare)];
-  return { until: Math.min(...taken.map(leavesAt)) };
+  const isScheduled = by !== "hand" && scheduled.length < scheduledPerDay;
+  if (spare.length < sparePerDay && !(by === "schedule" && isScheduled))
+    return { budget: { scheduled, spare: [...spare, paid] } };
+  if (isScheduled) return { budget: { scheduled: [...scheduled, paid], spare } };
+  return { until: Math.min(...[...(by === "hand" ? [] : scheduled), ...spare].map(leavesAt)) };
 };
