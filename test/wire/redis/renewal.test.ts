@@ -123,3 +123,9 @@ test("without a credential the session goes on, and asks again", async () => {
   await pass(10_000);
   expect(text(stand.server)).toBe(`${said("PING").toString()}${login}`);
 });
+
+test("is never due where there is no need", async () => {
+  const stand = standing({ renewAfterMs: Number.POSITIVE_INFINITY });
+  await pass(0x7fff_ffff);
+  expect(text(stand.server)).toBe("");
+});

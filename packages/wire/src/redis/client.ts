@@ -24,7 +24,7 @@ export interface RedisServer extends Server {
   credential(): Promise<Password>;
   /** Other nodes are entered as this one from now on; undefined: as the session's user. */
   become(other: Password | undefined): void;
-  /** After so long on one login the next one is due. */
+  /** After so long on one login the next one is due; without end: never. */
   readonly renewAfterMs: number;
 }
 
@@ -183,7 +183,8 @@ export const login = async (
     become: (next) => {
       other = next;
     },
-    renewAfterMs,
+    // a password of the client's own has no end, and may have been changed since
+    renewAfterMs: wanted?.own && grant.ownAuth ? Number.POSITIVE_INFINITY : renewAfterMs,
   };
 };
 

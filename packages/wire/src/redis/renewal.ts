@@ -12,7 +12,7 @@ export interface Renewal {
   stop(): void;
 }
 export interface RenewalOptions {
-  /** After so many milliseconds. */
+  /** After so many milliseconds; never, when that is without end. */
   readonly after: number;
   credential(): Promise<Password>;
   /** Sends the login. */
@@ -42,6 +42,7 @@ export const openRenewal = (options: RenewalOptions): Renewal => {
   };
   const arm = (ms: number): void => {
     clearTimeout(timer);
+    if (ms === Number.POSITIVE_INFINITY) return;
     // a timer takes no more than 31 bits
     timer = setTimeout(begin, Math.min(ms, 0x7fff_ffff));
     timer.unref();
