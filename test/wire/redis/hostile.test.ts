@@ -47,6 +47,17 @@ test("S-27 a login too long to be one is none", async () => {
   expect(text(stand.server)).toBe("");
 });
 
+test("S-27 a name, or a subcommand, too long to be seen in full goes nowhere", async () => {
+  for (const words of [["ACL"], ["CLIENT"], []]) {
+    const stand = standing();
+    const long = Buffer.from(`SETUSER\0${"x".repeat(100_000)}`);
+    await say(stand, said("GET", "k"), said(...words, long, "bob", "on", "nopass").subarray(0, 90_000));
+    await answer(stand, "$1\r\nv\r\n");
+    expect((await stand.done).failure?.code).toBe("too_large");
+    expect(stand.server.received()).toEqual(said("GET", "k"));
+  }
+});
+
 const unreadable: readonly (readonly [string, string])[] = [
   ["a type that there is not", "?1\r\n"],
   ["a negative length", "$-2\r\n"],

@@ -92,11 +92,20 @@ const find = (dictionary: Dictionary, words: Words, at: number): Command | undef
   return command && isNamed(command, words, at) ? command : undefined;
 };
 
+// Redis may compare names up to a zero byte: to it this can be another command than to us
+const cutOff: Command = { ...blank, name: "name with a zero byte", rule: "refused" };
+const hasZero = ({ bytes, starts, ends }: Words, at: number): boolean =>
+  bytes.subarray(starts[at], ends[at]).includes(0);
+
 /** What is known of a command, or of its subcommand; undefined when it isn't known. An unknown subcommand is its container's. */
 export const findCommand = (words: Words): Command | undefined => {
   const command = words.count > 0 ? find(commands, words, 0) : undefined;
-  if (!command?.subcommands || words.count < 2) return command;
-  return find(command.subcommands, words, 1) ?? (closed.has(command.name) ? closedOf(command) : command);
+  if (!command) return words.count > 0 && hasZero(words, 0) ? cutOff : undefined;
+  if (!command.subcommands || words.count < 2) return command;
+  const found = find(command.subcommands, words, 1);
+  if (found) return found;
+  if (hasZero(words, 1)) return cutOff;
+  return closed.has(command.name) ? closedOf(command) : command;
 };
 const closedOf = (container: Command): Command => ({ ...container, rule: "refused" });
 

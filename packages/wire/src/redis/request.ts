@@ -102,8 +102,10 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
   /** Begins a command whose beginning alone is at hand. */
   const beginLong = (): void => {
     const { total, open, place, bytes, count } = reading;
-    if (count === 0) throw new Failure("too_large", "a command with a name that long");
     const entry = know(findCommand(reading));
+    // of a container the subcommand is part of the name
+    if (count === 0 || (count === 1 && entry.command?.subcommands))
+      throw new Failure("too_large", "a command with a name that long");
     const { treatment, command, expected } = entry;
     if (treatment !== "plain" && treatment !== "refused" && treatment !== "script" && !treatment.endsWith("subscribe"))
       throw new Failure("too_large", `${expected.name} that long`);

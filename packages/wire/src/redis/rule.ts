@@ -98,6 +98,7 @@ const reasons: Readonly<Record<string, string>> = {
   bgsave: "backups are made at AWS",
   shutdown: "a cache is stopped at AWS",
   failover: "a failover is started at AWS",
+  "name with a zero byte": "no command has one",
 };
 const shownName = (name: string): string => name.toUpperCase().replace("|", " ");
 const forbidden = (name: string): Failure =>
