@@ -180,3 +180,42 @@ it("I2 a record that somebody works on is left to the next roll", async () => {
   for (let left = 3; left > 0; left--) await world.roll();
   expect(world.records()[0]).toEqual(expect.objectContaining(record));
 });
+
+it("I7 one that was made anew to log in by another name is let go first, and then taken up by that name", async () => {
+  const world = await open();
+  world.shown.set("elasticache", { users: [sighting("app")] });
+  await world.roll();
+  const old = world.records()[0] as ManagedUser;
+  const anew = sighting("app", ["till"], { user: "shop" });
+  world.shown.set("elasticache", { users: [anew] });
+  await world.roll();
+  // both would be at the same secret
+  expect(world.records()).toMatchObject([{ user: "app", state: "due", misses: 1 }]);
+  await world.roll();
+  await world.roll();
+  expect(world.records()).toMatchObject([{ user: "app", state: "leaving" }]);
+  const budget = { scheduled: [29_000_000], spare: [] };
+  await world.put({ ...(world.records()[0] as ManagedUser), state: "ended", budget }, managedKey(old));
+  await world.roll();
+  const byUser = () => new Map(world.records().map((record) => [record.user, record]));
+  expect(byUser().get("app")?.state).toBe("ended");
+  // what was paid of the day is the secret's, not the name's
+  expect(byUser().get("shop")).toMatchObject({ state: "due", id: "app", budget, secret: old.secret });
+  world.shown.set("elasticache", { users: [sighting("app")] });
+  await world.roll();
+  expect([...byUser().values()].map(({ state }) => state).sort()).toEqual(["due", "ended"]);
+});
+
+it("a user that is listed without a role from now on is changed without it", async () => {
+  const world = await open();
+  world.shown.set("elasticache", { users: [sighting("app")] });
+  await world.roll();
+  const record = world.records()[0] as ManagedUser;
+  const assume = { roleArn: `arn:aws:iam::${account}:role/gone` };
+  await world.put({ ...record, assume }, managedKey(record));
+  await world.roll();
+  expect(world.records()[0]).not.toHaveProperty("assume");
+  const { revision } = world.records()[0] as ManagedUser;
+  await world.roll();
+  expect(world.records()[0]?.revision).toBe(revision);
+});

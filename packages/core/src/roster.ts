@@ -143,25 +143,33 @@ const bringInLine = async (
   shown: ReadonlyMap<string, Shown>,
   mayMiss: (record: ManagedUser) => boolean,
 ): Promise<void> => {
-  const known = new Set<string>();
   const places = new Set<string>();
+  const records: ManagedUser[] = [];
   for await (const item of walk(roster.store, keys.managedPlace("").pk)) {
     const { place } = fromItem(ManagedPlace, item);
     places.add(place);
-    for await (const one of walk(roster.store, managedAt(place).pk)) {
-      const record = fromItem(ManagedUser, one);
-      const name = managedName(record);
-      known.add(name);
-      const next = nextOf(roster, record, shown.get(name), mayMiss);
-      if (next) await put(roster, record, next);
-    }
+    for await (const one of walk(roster.store, managedAt(place).pk)) records.push(fromItem(ManagedUser, one));
+  }
+  // one that was made anew to log in by another name has a record of its own, at the same secret: one after the other
+  const live = new Set(records.flatMap((record) => (record.state === "ended" ? [] : [managedName(record)])));
+  const budgets = new Map(records.map((record) => [managedName(record), record.budget]));
+  const known = new Set(live);
+  for (const record of records) {
+    const name = managedName(record);
+    const user = shown.get(name);
+    const same = user?.user === record.user ? user : undefined;
+    if (record.state === "ended" && (!same || live.has(name))) continue;
+    known.add(name);
+    const next = nextOf(roster, record, same, mayMiss);
+    if (next) await put(roster, record, next);
   }
   for (const [name, user] of shown) {
     if (known.has(name) || user.withheld) continue;
     const place = placeOf(user);
     if (!places.has(place)) await roster.store.write({ put: toItem(keys.managedPlace(place), { place }) });
     places.add(place);
-    await put(roster, undefined, begun(roster, user));
+    const fresh = begun(roster, user);
+    await put(roster, undefined, { ...fresh, budget: budgets.get(name) ?? fresh.budget });
   }
 };
 
@@ -183,7 +191,9 @@ const nextOf = (
   if (user.withheld) return undefined;
   if (record.state === "leaving" || record.state === "ended") return begun(roster, user, record);
   const same = JSON.stringify(factsAt(record)) === JSON.stringify(factsAt(user));
-  return same && record.misses === 0 ? undefined : { ...record, ...user, misses: 0 };
+  // one that no role is assumed for any more has none
+  const { assume: _, ...rest } = record;
+  return same && record.misses === 0 ? undefined : { ...rest, ...user, misses: 0 };
 };
 
 /** In one order of members, however they came. */
