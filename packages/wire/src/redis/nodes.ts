@@ -42,6 +42,8 @@ const unlisted = (peer: Peer): Failure =>
 export const openNodes = ({ topology: begun, first, enter, opened, hooks }: NodesOptions): Nodes => {
   let topology = begun;
   const branches = new Map<string, Branch>();
+  /** As `topology.primaries`, where there is a connection: looked at for each command. */
+  let byNumber: (Branch | undefined)[] = [];
   let home: Branch | undefined;
 
   const add = (peer: Peer, node: Node | Promise<Node>): Branch => {
@@ -82,6 +84,7 @@ export const openNodes = ({ topology: begun, first, enter, opened, hooks }: Node
     topology: () => topology,
     learn: (seen) => {
       topology = seen;
+      byNumber = [];
       for (const [name, branch] of branches) {
         if (seen.named.has(name) || branch.waiting() > 0) continue;
         branches.delete(name);
@@ -91,8 +94,12 @@ export const openNodes = ({ topology: begun, first, enter, opened, hooks }: Node
     at,
     home: findHome,
     owner: (slot) => {
-      const member = topology.primaries[topology.owners[slot] ?? -1];
-      return member && at(member.peer);
+      const number = topology.owners[slot] ?? -1;
+      const known = byNumber[number];
+      if (known) return known;
+      const member = topology.primaries[number];
+      if (member) byNumber[number] = at(member.peer);
+      return byNumber[number];
     },
     primaries,
     open,
@@ -105,10 +112,12 @@ export const openNodes = ({ topology: begun, first, enter, opened, hooks }: Node
     },
     forget: (branch) => {
       const name = textOfPeer(branch.peer);
+      byNumber = [];
       if (branches.get(name) === branch) branches.delete(name);
     },
     goHome: () => {
       const one = findHome();
+      byNumber = [];
       for (const [name, branch] of branches) {
         if (branch === one) continue;
         branches.delete(name);

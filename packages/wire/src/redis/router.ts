@@ -24,6 +24,8 @@ const mostOpen = 16_384;
 const mostOpenBytes = 4 * 1_048_576;
 /** How many bytes of answers may wait for others. */
 const mostKept = 4 * 1_048_576;
+/** How many bytes for the client are gathered before they leave. */
+const mostGathered = 262_144;
 const lastAnswersMs = 5_000;
 
 const forgetAll = Buffer.from(">2\r\n$10\r\ninvalidate\r\n_\r\n");
@@ -39,14 +41,17 @@ export const gather: Gather = async (first, ways) => {
   if (!peer) first.socket.destroy();
 
   let outgoing: Buffer[] = [];
+  let waits = 0; //          how many bytes that is
   let full = false; //       is the client slow?
   let settling = false; //   is everything to be answered before more is taken?
   let holds = 0;
+  let soon = false;
   let taken: ((error?: Error) => void) | undefined; // says that what was written has been taken
   let finished: (() => void) | undefined;
 
   const order = openOrder((bytes) => {
     outgoing.push(bytes);
+    waits += bytes.length;
   });
   const flush = (): void => {
     for (const branch of nodes.all()) branch.flush();
@@ -54,6 +59,7 @@ export const gather: Gather = async (first, ways) => {
     const [one] = outgoing;
     const bytes = outgoing.length === 1 && one ? one : Buffer.concat(outgoing);
     outgoing = [];
+    waits = 0;
     if (!lane.push(bytes)) full = true;
   };
   /** Whoever is ahead of what is due is read no further; who owes what is due always is. */
@@ -86,6 +92,19 @@ export const gather: Gather = async (first, ways) => {
       done();
     }
     if (finished && order.asks.size() === 0) finished();
+  };
+  /** What several nodes say at once leaves in one write. */
+  const goOnSoon = (): void => {
+    if (waits > mostGathered || order.kept() > mostKept) {
+      goOn();
+      return;
+    }
+    if (soon) return;
+    soon = true;
+    setImmediate(() => {
+      soon = false;
+      goOn();
+    });
   };
   const broken = (failure: Failure): void => {
     lane.destroy(failure);
@@ -148,7 +167,7 @@ export const gather: Gather = async (first, ways) => {
     version: () => settings.version(),
     failed: (branch, ask, line) => recovery.failed(ask, line, branch.peer),
     confirmed: (branch, word, bytes, ask) => subscriptions.confirmed(branch, word, bytes, ask),
-    read: goOn,
+    read: goOnSoon,
     drained: goOn,
     broken,
     lost,
