@@ -131,6 +131,15 @@ describe.each(names)("%s", (name) => {
     expect(roleOf(name, "proxy")["managedPolicyArns"]).toBeUndefined();
   });
 
+  it("keeps each role's own policies within what IAM takes", () => {
+    for (const { name: called, inputs } of all(name, "aws:iam/role:Role")) {
+      const policies = (inputs["inlinePolicies"] ?? []) as readonly { readonly policy: unknown }[];
+      const texts = policies.map(({ policy }) => (typeof policy === "string" ? policy : JSON.stringify(policy)));
+      const size = texts.join("").replace(/\s/g, "").length;
+      expect(size, called).toBeLessThanOrEqual(10_240);
+    }
+  });
+
   it("S-44 lets ECS fetch the image and open the log, and nothing else", () => {
     const role = one(name, "aws:iam/role:Role", "ProxyExecutionRole");
     const repository = [`arn:aws:ecr:${region}:${account}:repository/sst-asset`];

@@ -42,6 +42,8 @@ describe.each(names)("%s", (name) => {
 
   it("registers the service with each, and is a network load balancer that production does not lose by mistake", () => {
     const registered = service(name)["loadBalancers"] as readonly { containerPort: number; containerName: string }[];
+    // ECS takes five for a service: another protocol would need another service
+    expect(registered.length).toBeLessThanOrEqual(5);
     expect(registered.map(({ containerPort }) => containerPort).sort()).toEqual(Object.values(doors).sort());
     for (const { containerName } of registered) expect(containerName).toBe(container(name)["name"]);
     expect(only(name, "aws:lb/loadBalancer:LoadBalancer")).toMatchObject({
