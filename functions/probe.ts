@@ -58,6 +58,8 @@ const credentialOf = (event: Event): Credential | undefined =>
 interface Looking extends ProbeParts {
   /** It was named by another one: what it names itself is known. */
   readonly alone?: boolean;
+  /** Addresses with their ports that were looked at already. */
+  readonly seen?: ReadonlySet<string>;
 }
 
 /** What came of one address, and the nodes that the server there named. */
@@ -130,11 +132,12 @@ const probeAll = async (event: Event, parts: Looking): Promise<readonly Reached[
   const found = isIP(host) ? [host] : await (parts.resolve ?? lookUp)(host).catch(() => []);
   const nodes = [...new Set(found)].slice(0, mostNodes);
   if (nodes.length === 0) return [await probeOne(event, parts, host, false)];
-  return Promise.all(nodes.map((address) => probeOne(event, parts, address, true)));
+  const fresh = nodes.filter((address) => !parts.seen?.has(`${address} ${event.endpoint.port}`));
+  return Promise.all(fresh.map((address) => probeOne(event, parts, address, true)));
 };
 
 /** A node of a cluster, on what the server said of it: not one step is taken towards what is not AWS's (S-35). */
-const probeNamed = async (event: Event, parts: ProbeParts, endpoint: Endpoint): Promise<readonly Reached[]> => {
+const probeNamed = async (event: Event, parts: Looking, endpoint: Endpoint): Promise<readonly Reached[]> => {
   const place = { ...event, endpoint };
   try {
     if (!isIP(endpoint.host)) requireAws(place);
@@ -164,7 +167,7 @@ const probe = async (event: Event, parts: ProbeParts): Promise<Probed> => {
       "too_large",
       `${event.database} names ${others.length} nodes: at most ${mostNamed} are looked at`,
     );
-  for (const more of await Promise.all(others.map((endpoint) => probeNamed(event, parts, endpoint))))
+  for (const more of await Promise.all(others.map((endpoint) => probeNamed(event, { ...parts, seen }, endpoint))))
     nodes.push(...more.map(({ node }) => node));
   return { nodes };
 };

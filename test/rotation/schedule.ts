@@ -12,7 +12,7 @@ const byHand =
     world.watch.disturb(id);
     act(world, id);
   };
-export const hands = {
+const hands = {
   "changes the tag": ({ engine }, id) => {
     const user = engine.users.get(id);
     if (user) user.tagged = !user.tagged;

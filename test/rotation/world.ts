@@ -33,7 +33,7 @@ export interface Shape {
 
 const arnOf = (cache: number): string => `arn:aws:elasticache:${region}:${account}:replicationgroup:cache-${cache}`;
 const hostOf = (cache: number): string => `master.cache-${cache}.abc.euw1.cache.amazonaws.com`;
-export const refOf = (id: string) => ({ service: "elasticache", region, account, id, user: id }) as const;
+const refOf = (id: string) => ({ service: "elasticache", region, account, id, user: id }) as const;
 export const secretName = (id: string): string => managedSecret("t", refOf(id));
 
 /** Where invocations of the function run one after the other: it keeps what it saw from one to the next. */
