@@ -22,7 +22,10 @@ afterAll(async () => {
 });
 
 const here = (): Counter => counter;
-for (const [database, user] of [["till", "ann"]] as const) {
+for (const [database, user] of [
+  ["till", "ann"],
+  ["wares", "app"],
+] as const) {
   const wish = { database, user };
   const tunnelled = tunnelledCache(here, `tom-${database}`, wish, (one) => tunnels.push(one));
   for (const way of [plainCache(here, `ana-${database}`, database, user), tunnelled]) {

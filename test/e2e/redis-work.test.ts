@@ -104,37 +104,14 @@ describe.each([
 
   it("S-27 commands that are not for people are refused by name, and the session goes on", async () => {
     const client = await enter(await placeOf(`rex-${short}`));
-    const refused: readonly (readonly [said: string, named?: string])[] = [
-      ...[
-        ["MONITOR"],
-        ["PSYNC ? -1", "PSYNC"],
-        ["SYNC"],
-        ["REPLICAOF NO ONE", "REPLICAOF"],
-        ["REPLCONF x", "REPLCONF"],
-      ],
-      ...[
-        ["MIGRATE 127.0.0.1 6379 k 0 9", "MIGRATE"],
-        ["CONFIG GET *", "CONFIG"],
-        ["DEBUG SLEEP 0", "DEBUG"],
-      ],
-      ...[
-        ["ACL SETUSER ann +@all", "ACL SETUSER"],
-        ["ACL DELUSER ann", "ACL DELUSER"],
-        ["CLUSTER RESET", "CLUSTER"],
-      ],
-      ...[
-        ["SHUTDOWN"],
-        ["SAVE"],
-        ["BGSAVE"],
-        ["BGREWRITEAOF"],
-        ["MODULE LIST", "MODULE"],
-        ["FAILOVER"],
-        ["SLAVEOF a 1", "SLAVEOF"],
-      ],
-    ] as readonly (readonly [string, string?])[];
-    const answers = await ask(client, ...refused.map(([said]) => said.split(" ")));
-    const named = refused.map(([said, name = said]) =>
-      expect.stringMatching(new RegExp(`^-NOPERM ${name}[ A-Z]* is not allowed through this proxy \\(`)),
+    const refused = [
+      ...["MONITOR", "PSYNC ? -1", "SYNC", "REPLICAOF NO ONE", "REPLCONF x", "SLAVEOF a 1", "MIGRATE a 6379 k 0 9"],
+      ...["CONFIG GET *", "DEBUG SLEEP 0", "ACL SETUSER ann +@all", "ACL DELUSER ann", "CLUSTER RESET", "MODULE LIST"],
+      ...["SHUTDOWN", "SAVE", "BGSAVE", "BGREWRITEAOF", "FAILOVER"],
+    ];
+    const answers = await ask(client, ...refused.map((said) => said.split(" ")));
+    const named = refused.map((said) =>
+      expect.stringMatching(new RegExp(`^-NOPERM ${said.split(" ")[0]}[ A-Z]* is not allowed through this proxy \\(`)),
     );
     expect(answers).toEqual(named);
     expect(await ask(client, ["PING"])).toEqual(["+PONG"]);

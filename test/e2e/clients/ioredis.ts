@@ -24,9 +24,14 @@ export const openIoredis = (place: Place, over: Omit<RedisOptions, "replyMapping
   return client.on("error", () => {});
 };
 
+/** As AWS says to set it up: by names, which certificates are for, not by the addresses they lead to. */
 export const openIoredisCluster = ({ host, port, user, password, ca }: Place): Cluster => {
   const login = ca === undefined ? {} : { username: user, password, tls: { ca } };
-  const client = new Cluster([{ host, port }], { redisOptions: login, clusterRetryStrategy: () => null });
+  const client = new Cluster([{ host, port }], {
+    redisOptions: login,
+    dnsLookup: (name, answer) => answer(null, name),
+    clusterRetryStrategy: () => null,
+  });
   return client.on("error", () => {});
 };
 
@@ -193,7 +198,7 @@ export const ioredisSuite = ({ way, database, user }: Ground): void => {
     it("sees one node, at the address that it dialled, which owns every slot", async () => {
       const { host, port } = await way.place();
       const client = await open();
-      const [[from, to, [shownHost, shownPort]]] = (await client.cluster("SLOTS")) as [
+      const [[from, to, [shownHost, shownPort]]] = (await client.call("CLUSTER", "SLOTS")) as [
         [number, number, [string, number]],
       ];
       expect([from, to, shownHost, shownPort]).toEqual([0, 16_383, host, port]);
