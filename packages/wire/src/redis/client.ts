@@ -85,6 +85,10 @@ const wordedUpstream = (thrown: unknown): Failure => {
   return new Failure("upstream_unreachable", failure.message, { ...(failure.hint ? { hint: failure.hint } : {}) });
 };
 
+const rethrown = (thrown: unknown): never => {
+  throw wordedUpstream(thrown);
+};
+
 interface Entered {
   readonly version: Version;
   readonly hello: Buffer;
@@ -175,7 +179,7 @@ export const login = async (
     shown: { host, port },
   };
   return {
-    socket: node.clustered ? await gather(node, ways) : node.socket,
+    socket: node.clustered ? await gather(node, ways).catch(rethrown) : node.socket,
     peer: node.peer,
     node,
     user: grant.dbUser,
@@ -196,6 +200,8 @@ export const nodes = async (upstream: Upstream, grant: Pick<Grant, "dbUser" | "o
     // those that own slots, and their copies: nobody is led to another one
     const { raw } = await ask(node.socket, command("CLUSTER", "SLOTS"), answerBytes);
     return [...parseSlots(raw, node.peer).named.values()];
+  } catch (thrown) {
+    throw wordedUpstream(thrown);
   } finally {
     node.socket.destroy();
   }
