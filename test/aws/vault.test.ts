@@ -66,6 +66,19 @@ describe("Secrets Manager under faults", () => {
     owner.destroy();
   });
 
+  it("a secret that was made by hand, tagged as ours and without a value, gets a first version once", async () => {
+    const vault = openVault({ client });
+    const name = `sallyport/test/${randomUUID()}`;
+    await client.send(new CreateSecretCommand({ Name: name, Tags: [{ Key: "sallyport/owner", Value: "sallyport" }] }));
+    expect(await vault.describe(name)).toEqual([]);
+    await vault.create(name);
+    const made = await vault.describe(name);
+    expect(made?.map(({ stages }) => stages)).toEqual([["AWSCURRENT"]]);
+    expect(await vault.read(name, { stage: "AWSCURRENT" })).toBeUndefined();
+    await vault.create(name);
+    expect(await vault.describe(name)).toEqual(made);
+  });
+
   it("the proxy's secret is read by its name", async () => {
     const name = "sallyport/proxy/cancel-key";
     expect(await codeOf(readSecret(client, name))).toBe("unavailable");

@@ -89,6 +89,11 @@ export const openVault = ({
         if (!found) throw worded(thrown, name);
         if (found.DeletedDate)
           await client.send(new RestoreSecretCommand({ SecretId: idOf(found, name) })).catch(wordedFor(name));
+        // made by hand without a value: its first version is current, whatever it is
+        else if (holder(versionsOf(found), current) === undefined)
+          await client
+            .send(new PutSecretValueCommand({ SecretId: idOf(found, name), SecretString: sentinel }))
+            .catch(wordedFor(name));
       }
     },
 
