@@ -62,6 +62,17 @@ it("is the current one and the one before, read anew each time", async () => {
   expect((await found?.current())?.reveal()).toBe("three");
 });
 
+it("I1 one that two rotations have overtaken since it was read is followed by what is current now, not by what it was itself", async () => {
+  const app = make("app-1");
+  await add(app);
+  await rotate(app.secret, "one", "two");
+  const found = await find();
+  expect((await found?.current())?.reveal()).toBe("two");
+  // promoted, and the user changed again: it takes three and four
+  await rotate(app.secret, "three");
+  expect((await found?.previous())?.reveal()).toBe("three");
+});
+
 it("is absent before the first was promoted, and where the secret was removed by hand", async () => {
   await add(make("app-1"));
   expect(await (await find())?.current()).toBeUndefined();

@@ -10,7 +10,7 @@ import type { Secret } from "./secret.ts";
 export interface ManagedPassword {
   /** What logs in; undefined before the first password was promoted. */
   current(): Promise<Secret | undefined>;
-  /** What logged in before, and still does until the next change. */
+  /** What to try where that is refused: what has become current since, else what was before and still logs in until the next change. */
   previous(): Promise<Secret | undefined>;
 }
 
@@ -32,8 +32,19 @@ export const openManagedPasswords =
       if (over || found.user !== user || !found.caches.some((cache) => cache.arn === arn)) continue;
       // before the first promotion whatever is in that place is not ours
       const read = async (stage: string) =>
-        found.lastSuccessAt === undefined ? undefined : (await vault.read(found.secret, { stage }))?.value;
-      return { current: () => read("AWSCURRENT"), previous: () => read("AWSPREVIOUS") };
+        found.lastSuccessAt === undefined ? undefined : await vault.read(found.secret, { stage });
+      let tried: string | undefined;
+      return {
+        async current() {
+          const now = await read("AWSCURRENT");
+          tried = now?.version;
+          return now?.value;
+        },
+        async previous() {
+          const now = await read("AWSCURRENT");
+          return (now?.version === tried ? await read("AWSPREVIOUS") : now)?.value;
+        },
+      };
     }
     return undefined;
   };
