@@ -106,9 +106,9 @@ const keepTicking = (world: World, isWild: () => boolean): void => {
 const unsettled = ({ engine, secrets, records, watch, machine }: World, id: string): string | undefined => {
   const user = engine.users.get(id);
   const record = records.get(id);
-  const isTheirs = secrets.secrets.get(secretName(id))?.tags.length === 0;
-  // nothing can be done about it, and nothing may be
-  if (isTheirs) return secrets.current(secretName(id))?.value === "theirs" ? undefined : `${id}: a secret was changed`;
+  const kept = secrets.secrets.get(secretName(id));
+  // one of theirs: nothing can be done about it, and nothing may be
+  if (kept?.tags.length === 0) return kept.versions.size === 1 ? undefined : `${id}: a secret of theirs was changed`;
   if (!user?.tagged || user.type !== "password") {
     if (record && record.state !== "ended") return `${id} is not managed any more, and is ${record.state}`;
     const live = record && secrets.current(secretName(id)) !== undefined;
