@@ -6,6 +6,7 @@ import { partSize } from "@sallyport/core/audit";
 import { Failure } from "@sallyport/core/failure";
 import type { Frames } from "../flow.ts";
 import { type Command, findCommand } from "./command.ts";
+import type { Deed } from "./deed.ts";
 import { isArray, lineEnd, openReader, protocolError } from "./frame.ts";
 import { longFrom } from "./lane.ts";
 import { keptOf, type Long, openLong } from "./long.ts";
@@ -22,9 +23,6 @@ import {
   refusedStatement,
 } from "./statement.ts";
 import type { Words } from "./word.ts";
-
-/** Something that stands in for a command; what comes behind it waits until it is done. */
-export type Deed = Extract<Ruling, { does: "instead" | "login" | "reset" | "quit" }>;
 
 export interface RequestOptions {
   readonly judges: Judges;
