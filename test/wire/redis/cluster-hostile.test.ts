@@ -246,6 +246,45 @@ describe("what is no answer", () => {
   }, 60_000);
 });
 
+describe("a node that goes in the middle of an answer", () => {
+  const half: Answer = (words) => (words[0] === "GET" ? "$10\r\nabc" : words[0] === "BLPOP" ? "" : undefined);
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  };
+
+  it("S-30 ends the session when the client has the first half: nothing is said inside an answer", async () => {
+    const { lane, talk, nodes } = await gatherWith(half);
+    let heard = "";
+    lane.on("data", (chunk: Buffer) => {
+      heard += chunk.toString();
+    });
+    talk.write(command("GET", "foo"));
+    await turns();
+    nodes[1]?.destroy();
+    await turns();
+    expect(lane.errored).toBeInstanceOf(Failure);
+    expect(heard).toBe("$10\r\nabc");
+  });
+
+  it("S-30 is an error in its turn when the client has nothing of it yet", async () => {
+    const { lane, talk, nodes } = await gatherWith(half);
+    let heard = "";
+    lane.on("data", (chunk: Buffer) => {
+      heard += chunk.toString();
+    });
+    // "b" is the first node's, "foo" the last one's
+    talk.write(Buffer.concat([command("BLPOP", "b", "0"), command("GET", "foo")]));
+    await turns();
+    nodes[1]?.destroy();
+    await turns();
+    expect(heard).toBe("");
+    nodes[0]?.push("*-1\r\n");
+    await turns();
+    expect(heard).toMatch(/^\*-1\r\n-ERR the connection to [^\r]* ended before it answered[^\r]*\r\n$/);
+    lane.destroy();
+  });
+});
+
 describe("a client that does not read", () => {
   it("S-36 is not read from either, and the nodes are not read beyond bounds", async () => {
     const value = `$1000\r\n${"x".repeat(1_000)}\r\n`;

@@ -77,6 +77,8 @@ export interface Order {
   expect(ask: Ask): void;
   /** A piece of an answer. */
   take(ask: Ask, bytes: Buffer): void;
+  /** What came of an answer is half of one and no more will: it was never said. False when the client has it already. */
+  unsay(ask: Ask): boolean;
   /** All of it is there. */
   end(ask: Ask): void;
   /** What a node says unasked, behind all that it has answered: `last` is the last of that. */
@@ -132,6 +134,12 @@ export const openOrder = (emit: (bytes: Buffer) => void): Order => {
       kept += bytes.length;
       ask.kept ??= [];
       ask.kept.push(bytes);
+    },
+    unsay: (ask) => {
+      if (ask.begun) return false;
+      for (const bytes of ask.kept ?? []) kept -= bytes.length;
+      ask.kept = undefined;
+      return true;
     },
     end: (ask) => {
       ask.done = true;

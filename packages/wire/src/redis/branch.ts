@@ -104,6 +104,11 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
     gone = true;
     const sent = node !== undefined;
     node?.socket.destroy();
+    const cutOff = replies.inside() && !held ? asks.first() : undefined;
+    if (cutOff && !order.unsay(cutOff)) {
+      hooks.broken(failure);
+      return;
+    }
     hooks.lost(branch, ending ? [] : asks.drain(), failure, sent);
     hooks.read();
   };
