@@ -271,3 +271,11 @@ it("a user is found by its id and logs in by its name", async () => {
   addCache("elasticache", "orders", "people");
   expect((await find(open("elasticache", "rotate"))).users).toMatchObject([{ id: "app-1", user: "app" }]);
 });
+
+it("of a group without cluster mode each node is told by its own name: its reader endpoint leads to one replica at a time", async () => {
+  addUsers("elasticache", "people", typist("app"));
+  elasticache.addReplicationGroup(where, { id: "orders", userGroups: ["people"], replicas: 3 });
+  const [app] = (await find(open("elasticache", "rotate"))).users;
+  const hosts = app?.caches.flatMap(({ endpoints }) => endpoints.map(({ host }) => host.split(".")[0]));
+  expect(hosts).toEqual(["orders-001", "orders-002", "orders-003", "orders-004"]);
+});

@@ -4,7 +4,7 @@ import { Failure } from "@sallyport/core/failure";
 import type { FoundUsers, Kind, Listing, ManagedSighting, UserState } from "@sallyport/core/kind";
 import { isManaged } from "@sallyport/core/managed-tag";
 import { type CacheApi, type CacheUser, isMissing, isState, tagsOf, titleOf } from "./cache.ts";
-import { type Cache, endpointOf, isUsable } from "./cache-sighting.ts";
+import { type Cache, endpointOf, isUsable, type Place } from "./cache-sighting.ts";
 import { isNowhere, wordCall } from "./call.ts";
 import { errorName } from "./client.ts";
 import { eachOf } from "./page.ts";
@@ -25,7 +25,9 @@ const placeIn = (listing: Listing, guarded: readonly Guarded[], api: CacheApi) =
     const { arn } = cache;
     if (!arn || !isUsable(cache)) return [];
     const where = partsOf(arn);
-    const endpoints = cache.places.flatMap(({ at }) => endpointOf(api, at, where) ?? []);
+    const open = (ways: readonly Place["at"][] = []) => ways.flatMap((at) => endpointOf(api, at, where) ?? []);
+    const [places, nodes] = [open(cache.places.map(({ at }) => at)), open(cache.nodes)];
+    const endpoints = places.length > 0 && nodes.length > 0 ? nodes : places;
     return where.region === listing.region && endpoints.length > 0 ? [{ arn, endpoints, groups, own }] : [];
   });
   /** The caches that let a user of these groups in; none where no one of them is the listing kind's. */

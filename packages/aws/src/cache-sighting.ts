@@ -31,6 +31,8 @@ export interface Cache {
   readonly unfit: string | undefined;
   /** At least one. */
   readonly places: readonly Place[];
+  /** Where each of its nodes is reached by itself; absent where the places lead to them all, or the nodes name one another. */
+  readonly nodes?: readonly Place["at"][];
 }
 
 /** Where its nodes are reached, as AWS says it; undefined for a host that is not the service's. */

@@ -52,6 +52,8 @@ export const groupOf = ([group, version]: Grouped, { region }: Listing): Cache =
       : nodes.length === 0
         ? [{ endpointType: "primary" }]
         : nodes.flatMap((node) => placesOf(node, nodes.length === 1)),
+    // a reader endpoint leads to one replica at a time
+    nodes: nodes.flatMap(({ NodeGroupMembers: members = [] }) => members.flatMap((one) => one.ReadEndpoint ?? [])),
   };
 };
 
