@@ -10,7 +10,7 @@ import { plainly, type World } from "./world.ts";
 type Person = Awaited<ReturnType<World["person"]>>;
 interface Wish {
   readonly roles?: readonly string[];
-  readonly database?: "till" | "wares";
+  readonly database?: string;
   readonly user?: string;
 }
 

@@ -169,6 +169,28 @@ describe.each([
   }, 40_000);
 });
 
+it("while a replica of a cluster is promoted a session works on, on the connection that it has, and loses nothing", async () => {
+  const { laptop, discover } = counter.world;
+  const spec = { id: "depot", userGroups: ["crew"], tags: { env: "dev" } };
+  const depot = await laptop.databases.addReplicationGroup({ ...spec, clusterMode: "enabled", shards: 1, replicas: 1 });
+  await discover();
+  const client = open(await plain("flo-plain", { database: "depot" }));
+  const answers: number[] = [];
+  let stop = false;
+  const counting = (async () => {
+    while (!stop) answers.push(await client.incr("counted"));
+  })();
+  await eventually("it counts", () => answers.length > 5, 15_000);
+  await depot.promote(1);
+  const then = answers.length;
+  await eventually("it counts on", () => answers.length > then + 20, 15_000);
+  stop = true;
+  await counting;
+  expect(answers).toEqual(answers.map((_, at) => at + 1));
+  expect(await depot.redis.isPrimary(1)).toBe(true);
+  expect(Number(await depot.redis.nodes[1]?.command("GET", "counted"))).toBe(answers.length);
+}, 60_000);
+
 it("S-27 scripts are the role's to allow", async () => {
   await counter.world.put({
     kind: "role",

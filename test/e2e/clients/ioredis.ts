@@ -25,7 +25,7 @@ export const openIoredis = (place: Place, over: Omit<RedisOptions, "replyMapping
 };
 
 /** As AWS says to set it up: by names, which certificates are for, not by the addresses they lead to. */
-export const openIoredisCluster = ({ host, port, user, password, ca }: Place): Cluster => {
+const openIoredisCluster = ({ host, port, user, password, ca }: Place): Cluster => {
   const login = ca === undefined ? {} : { username: user, password, tls: { ca } };
   const client = new Cluster([{ host, port }], {
     redisOptions: login,

@@ -11,7 +11,7 @@ type Options = NonNullable<Parameters<typeof createClient>[0]>;
 const neverAgain = { reconnectStrategy: false } as const;
 
 /** One that does not try again: what goes wrong fails a command. */
-export const openNodeRedis = async (place: Place, over: Pick<Options, "name" | "RESP" | "clientSideCache"> = {}) => {
+const openNodeRedis = async (place: Place, over: Pick<Options, "name" | "RESP" | "clientSideCache"> = {}) => {
   const socket = place.ca === undefined ? neverAgain : { ...neverAgain, tls: true as const, ca: place.ca };
   const client = create({ url: redisUrl(place), socket, ...over });
   client.on("error", () => {});

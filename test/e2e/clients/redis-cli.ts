@@ -7,10 +7,10 @@ import { isOnPath, type Outcome, run, start } from "./program.ts";
 import type { Place } from "./way.ts";
 
 /** Why it can't be used; undefined when it can. */
-export const missingCli = isOnPath("redis-cli") ? undefined : "redis-cli is not on PATH: apt install redis-tools";
+const missingCli = isOnPath("redis-cli") ? undefined : "redis-cli is not on PATH: apt install redis-tools";
 
 /** How it is called, and the environment with its secret. */
-export const cliWords = ({ host, port, user, password, caFile }: Place) => {
+const cliWords = ({ host, port, user, password, caFile }: Place) => {
   const tls = caFile === undefined ? {} : { password: secret(password), tls: { caFile } };
   const [program, ...words] = programWords({ protocol: "redis", host, port, user, name: undefined, ...tls });
   return { program, words, env: caFile === undefined ? {} : { REDISCLI_AUTH: password } };
