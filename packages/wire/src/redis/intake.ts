@@ -38,12 +38,14 @@ export const openIntake = ({ take, free }: IntakeOptions): Intake => {
         hint: "store large values in parts",
       });
   };
-  /** Takes what is missing out of the chunk. */
+  /** Takes out of the chunk what is missing, and as much again as is there: of a command of many arguments one is known of at a time. */
   const gather = (into: Buffer): Buffer => {
-    const some = Math.min(wanted - carried, chunk.length - at);
+    const some = Math.min(Math.max(wanted - carried, carried), chunk.length - at);
+    const least = carried + some;
     let room = into;
-    if (carried + some > room.length) {
-      room = Buffer.allocUnsafe(Math.min(wanted, Math.max(carried + some, 2 * room.length)));
+    if (least > room.length) {
+      const twice = 2 * room.length;
+      room = Buffer.allocUnsafe(Math.max(least, wanted > least ? Math.min(wanted, twice) : twice));
       into.copy(room, 0, 0, carried);
     }
     chunk.copy(room, carried, at, at + some);
@@ -58,6 +60,10 @@ export const openIntake = ({ take, free }: IntakeOptions): Intake => {
       const end = carried < wanted ? -1 : reader.read(bytes, 0);
       if (end >= 0) {
         carry = room;
+        // what is behind it came with this chunk
+        at -= carried - end;
+        carried = end;
+        wanted = end;
         if (!take(reader.reading, 0, end)) return false;
         carry = undefined;
         return true;
