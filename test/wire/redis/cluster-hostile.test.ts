@@ -122,6 +122,17 @@ describe("a node that sends us elsewhere", () => {
     expect(await talk.ask("SET", "foo", "1")).toBe("+OK\r\n");
   }, 30_000);
 
+  it("S-33 that answers ASKING with ASK is asked no more than a bounded number of times", async () => {
+    let asked = 0;
+    const { talk } = await gatherWith((words) => {
+      if (words[0] !== "GET" && words[0] !== "ASKING") return undefined;
+      asked++;
+      return `-ASK 12182 ${address}:7002\r\n`;
+    });
+    expect(await within(talk.ask("GET", "foo"))).toMatch(/^-ERR the cluster's slots are being moved/);
+    expect(asked).toBeLessThan(80);
+  }, 30_000);
+
   it("an address left out is the one that answered", async () => {
     const { talk } = await gatherWith((words, port) => {
       if (words[0] !== "GET") return undefined;

@@ -2,9 +2,9 @@
 // hears of MOVED, ASK or TRYAGAIN, and no answer is wrong.
 import { setTimeout as sleep } from "node:timers/promises";
 import { slotOf } from "@sallyport/wire/redis/slot";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { type Gathered, gatherAt } from "./gathered.ts";
-import { type RedisCluster, type RedisServer, startCluster } from "./servers.ts";
+import { type RedisCluster, type RedisServer, stage, startCluster } from "./servers.ts";
 
 const slot = (key: string): number => slotOf(Buffer.from(key), 0, Buffer.byteLength(key));
 const redirect = /^-(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)/;
@@ -48,7 +48,7 @@ const moveSlot = async (
 describe("while slots move", () => {
   let cluster: RedisCluster;
   let nodes: readonly RedisServer[];
-  beforeAll(async () => {
+  stage(async () => {
     cluster = await startCluster({ primaries: 3, spare: 1 });
     nodes = cluster.primaries;
   });
@@ -163,7 +163,7 @@ describe("while slots move", () => {
 
 describe("when a primary fails", () => {
   let cluster: RedisCluster;
-  beforeAll(async () => {
+  stage(async () => {
     cluster = await startCluster({ primaries: 3, replicas: 1 });
   });
   afterAll(() => cluster?.stop());

@@ -4,15 +4,15 @@
 import { array, bytesOf, elementsOf } from "@sallyport/wire/redis/element";
 import { command } from "@sallyport/wire/redis/message";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { type Gathered, gatherAt } from "./gathered.ts";
-import { type RedisCluster, type RedisServer, startCluster, startRedis } from "./servers.ts";
+import { type RedisCluster, type RedisServer, stage, startCluster, startRedis } from "./servers.ts";
 import { openTalk, type Talk } from "./talk.ts";
 
 let cluster: RedisCluster;
 let alone: RedisServer;
 const talks: Talk[] = [];
-beforeAll(async () => {
+stage(async () => {
   [cluster, alone] = await Promise.all([startCluster(), startRedis()]);
 });
 afterEach(() => {

@@ -1,14 +1,14 @@
 // What belongs to a connection, on a cluster that is shown as one node: transactions, subscriptions, tracking, its version and name, and
 // what it asks about the cluster.
 import { slotOf } from "@sallyport/wire/redis/slot";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Gathered, gatherAt, shown } from "./gathered.ts";
-import { type RedisCluster, startCluster } from "./servers.ts";
+import { type RedisCluster, stage, startCluster } from "./servers.ts";
 import { openTalk } from "./talk.ts";
 
 let cluster: RedisCluster;
 const clients: Gathered[] = [];
-beforeAll(async () => {
+stage(async () => {
   cluster = await startCluster();
 });
 beforeEach(async () => {

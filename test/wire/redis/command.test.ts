@@ -6,8 +6,8 @@ import { openReader } from "@sallyport/wire/redis/frame";
 import { command } from "@sallyport/wire/redis/message";
 import type { Words } from "@sallyport/wire/redis/word";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type RedisServer, startRedis } from "./servers.ts";
+import { afterAll, describe, expect, it } from "vitest";
+import { type RedisServer, stage, startRedis } from "./servers.ts";
 
 const wordsOf = (...words: readonly (string | Buffer)[]): Words => {
   const reader = openReader();
@@ -24,10 +24,10 @@ const keysOf = (...words: readonly string[]): readonly string[] => {
 const ruleOf = (...words: readonly string[]): string | undefined => findCommand(wordsOf(...words))?.rule;
 
 let server: RedisServer;
-beforeAll(async () => {
+stage(async () => {
   server = await startRedis();
 });
-afterAll(() => server.stop());
+afterAll(() => server?.stop());
 
 interface Said {
   readonly name: string;

@@ -14,7 +14,7 @@ export interface Gathered extends Talk {
   readonly entered: Peer[];
 }
 
-export const waysOf = (entered: Peer[] = []): Ways => ({
+const waysOf = (entered: Peer[] = []): Ways => ({
   shown,
   enter: async (peer, version, name): Promise<Node> => {
     entered.push(peer);

@@ -7,6 +7,9 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { launcher } from "@sallyport/local/launcher";
+import { haveBinaries, howToInstall } from "@sallyport/local/redis/binaries";
+import { beforeAll, beforeEach } from "vitest";
 import { openTalk, type Talk } from "./talk.ts";
 
 export interface RedisServer {
@@ -18,6 +21,16 @@ export interface RedisServer {
   kill(): Promise<void>;
   stop(): Promise<void>;
 }
+
+const installed = await haveBinaries();
+
+/** For a file of tests: what is started before them, where there is a Redis to start. */
+export const stage = (start: () => Promise<void>): void => {
+  beforeEach(({ skip }) => skip(!installed, `no Redis here: ${howToInstall}`));
+  beforeAll(async () => {
+    if (installed) await start();
+  });
+};
 
 const freePorts = async (count: number): Promise<readonly number[]> => {
   const servers = Array.from({ length: count }, () => createServer());
@@ -49,10 +62,11 @@ const connectTo = async (port: number, child: ChildProcess): Promise<Talk> => {
 
 const startOn = async (port: number, busPort: number, options: readonly string[]): Promise<RedisServer> => {
   const folder = await mkdtemp(join(tmpdir(), "sallyport-redis-"));
+  const [first = "redis-server", ...before] = [...launcher("KILL"), "redis-server"];
   const child = spawn(
-    "setpriv",
+    first,
     [
-      ...["--pdeathsig", "KILL", "redis-server", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
+      ...[...before, "--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
       ...["--save", "", "--appendonly", "no", "--enable-debug-command", "yes", ...options],
     ],
     { stdio: "ignore" },

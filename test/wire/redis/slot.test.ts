@@ -1,8 +1,8 @@
 // Slots of keys, by the vectors of the specification and by what a real server says.
 import { crc16, slotOf } from "@sallyport/wire/redis/slot";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type RedisServer, startRedis } from "./servers.ts";
+import { afterAll, expect, it } from "vitest";
+import { type RedisServer, stage, startRedis } from "./servers.ts";
 
 const slot = (key: string | Buffer): number => {
   const bytes = Buffer.from(key);
@@ -10,10 +10,10 @@ const slot = (key: string | Buffer): number => {
 };
 
 let server: RedisServer;
-beforeAll(async () => {
+stage(async () => {
   server = await startRedis(["--cluster-enabled", "yes"]);
 });
-afterAll(() => server.stop());
+afterAll(() => server?.stop());
 
 it("CRC16 is the one of the specification", () => {
   expect(crc16(Buffer.from("123456789"), 0, 9)).toBe(0x31c3);

@@ -4,6 +4,7 @@
 import { array, bulk, bytesOf, elementsOf, isError, kindOf, number, numberOf, ok, textOf } from "./element.ts";
 import type { Version } from "./lane.ts";
 import { types } from "./reply.ts";
+import { foldedHash } from "./word.ts";
 
 export type Merge = (answers: readonly Buffer[], version: Version) => Buffer;
 
@@ -41,10 +42,14 @@ export const anyOk: Merge = (answers) => answers.find((answer) => !isError(answe
 /** Counts are added up; where they aren't counts, one has done it for all. */
 export const sumOrAny: Merge = (answers, version) =>
   answers.every((answer) => kindOf(answer) === types.number) ? sum(answers, version) : anyOk(answers, version);
-/** One of those that have something, by chance. */
+const hashOf = (answers: readonly Buffer[]): number => {
+  const bytes = Buffer.concat(answers);
+  return foldedHash(bytes, 0, bytes.length) >>> 0;
+};
+/** One of those that have something: which, their own choice decides. */
 export const any: Merge = orError((answers) => {
   const full = answers.filter((answer) => bytesOf(answer) !== undefined);
-  return full[Math.floor(Math.random() * full.length)] ?? answers[0] ?? ok;
+  return full[hashOf(full) % full.length] ?? answers[0] ?? ok;
 });
 
 const keyspace = /^(db\d+):keys=(\d+),expires=(\d+),avg_ttl=(\d+)(.*)$/;

@@ -192,7 +192,8 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
         conclude(ask, words);
         return true;
       }
-      if (!isRedirect(line)) return false;
+      // what has no keys and is ours alone is nowhere else: a node that says so would have us ask for ever more
+      if (!isRedirect(line) || (!ask.due && ask.slot < 0)) return false;
       again(ask, line, by);
       return true;
     },
