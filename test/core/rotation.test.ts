@@ -67,6 +67,12 @@ describe("the next step", () => {
       { do: "apply", versions: ["v-1", "v-2"] },
     ],
     [
+      "promoted by hand before it was applied: the one before is in use still",
+      { state: "staged", version: "v-2" },
+      { user: "active", secret: { current: "v-2", previous: "v-1", staged: true } },
+      { do: "apply", versions: ["v-1", "v-2"] },
+    ],
+    [
       "what is gone from the vault is begun afresh",
       { state: "applied", ...bringing },
       { user: "active", secret: { ...there, staged: false } },

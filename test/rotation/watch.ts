@@ -16,8 +16,8 @@ interface Watched {
   /** CURRENT must log in from now on; PREVIOUS too. */
   armed: boolean;
   previous: boolean;
-  /** Passwords that logged in everywhere, and whether somebody changed something by hand since. */
-  readonly proven: Set<string>;
+  /** Passwords and the caches at whose nodes all they logged in, and whether somebody changed something by hand since. */
+  readonly proven: Map<string, Set<string>>;
   disturbed: boolean;
   readonly fences: Map<number, number>;
   readonly looks: Map<number, UserState>;
@@ -30,12 +30,14 @@ const day = 86_400_000;
 
 export const openWatch = (parts: {
   readonly engine: Engine;
+  /** How many let each user in. */
+  readonly caches: number;
   readonly secrets: FakeSecretsManager;
   readonly now: () => number;
   readonly recordOf: (id: string) => ManagedUser | undefined;
   readonly say: (text: string) => void;
 }) => {
-  const { engine, secrets, now, recordOf, say } = parts;
+  const { engine, caches, secrets, now, recordOf, say } = parts;
   const users = new Map<string, Watched>();
   const bySecret = new Map<string, Watched>();
   let sender: Actor | undefined;
@@ -71,7 +73,7 @@ export const openWatch = (parts: {
       say(`I2: CURRENT of ${one.id} was moved to what its record does not say`);
     const value = secrets.current(one.secret)?.value;
     const before = secrets.previous(one.secret)?.value ?? "";
-    if (value === undefined || !one.proven.has(value)) {
+    if (value === undefined || one.proven.get(value)?.size !== caches) {
       if (!one.disturbed) say(`I1: a password of ${one.id} was promoted that did not log in at every node`);
       return;
     }
@@ -87,7 +89,7 @@ export const openWatch = (parts: {
         secret,
         armed: false,
         previous: false,
-        proven: new Set(),
+        proven: new Map(),
         disturbed: false,
         fences: new Map(),
         looks: new Map(),
@@ -129,11 +131,14 @@ export const openWatch = (parts: {
         one.armed = false;
       }
     },
-    probed(id: string, password: string, ok: boolean): void {
+    probed(id: string, password: string, cache: string, ok: boolean): void {
       const one = users.get(id);
-      if (one && ok) one.disturbed = false;
-      if (ok) one?.proven.add(password);
-      else one?.proven.delete(password);
+      if (!one) return;
+      const at = one.proven.get(password) ?? new Set();
+      one.proven.set(password, at);
+      if (ok) at.add(cache);
+      else at.delete(cache);
+      if (at.size === caches) one.disturbed = false;
     },
     looked(actor: Actor, id: string, state: UserState): void {
       users.get(id)?.looks.set(actor.id, state);

@@ -56,6 +56,7 @@ export const openWorld = (seed: number, shape: Shape, mutation?: Mutation) => {
   const table = openFakeStore();
   const watch = openWatch({
     engine,
+    caches: shape.caches.length,
     secrets,
     now: machine.now,
     recordOf: (id) => records.get(id),
@@ -151,6 +152,7 @@ export const openWorld = (seed: number, shape: Shape, mutation?: Mutation) => {
     watch.probed(
       event.user,
       event.password,
+      event.endpoint.host,
       nodes.every(({ result }) => result === "ok"),
     );
     return { nodes: nodes as [ProbedNode, ...ProbedNode[]] };
