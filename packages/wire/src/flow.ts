@@ -123,13 +123,16 @@ export const startFlow = (options: FlowOptions): Flow => {
     return false;
   };
 
-  /** Takes what has to be seen whole out of several chunks. Where the next byte is to be read from. */
+  /**
+   * Takes what has to be seen whole out of several chunks, and as much again as is there: of some messages one knows only of their
+   * next part how long it is. Where the next byte is to be read from.
+   */
   const gather = (bytes: Buffer, at: number): number => {
     if (!carry) return at;
-    const some = Math.min(wanted - carried, bytes.length - at);
+    const some = Math.min(Math.max(wanted - carried, carried), bytes.length - at);
     if (carried + some > carry.length) {
       // what is claimed is not believed: room is made for what has come, and as much again
-      const grown = Buffer.allocUnsafe(Math.min(wanted, Math.max(carried + some, 2 * carry.length)));
+      const grown = Buffer.allocUnsafe(Math.max(carried + some, Math.min(wanted, 2 * carry.length)));
       carry.copy(grown, 0, 0, carried);
       carry = grown;
     }
@@ -158,7 +161,7 @@ export const startFlow = (options: FlowOptions): Flow => {
         if (carried < wanted) return;
         rest = next < bytes.length ? bytes.subarray(next) : undefined;
         if (rest && !gathering) gatherWrites();
-        bytes = carry;
+        bytes = carry.subarray(0, carried);
         at = 0;
         carry = undefined;
       }

@@ -167,3 +167,14 @@ test("S-36 a value of many megabytes passes without being kept", async () => {
   expect(heard).toBe(`*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$${size}\r\n`.length + size + 2);
   expect(stand.seen.lines().map(({ args }) => args)).toEqual([["k"], [{ text: "x".repeat(256), bytes: size }]]);
 });
+
+test("S-36 commands of many small arguments, wherever they are cut, keep nobody waiting", async () => {
+  const one = said("DEL", ...Array.from({ length: 8_000 }, () => "k"));
+  const all = Buffer.concat(Array.from({ length: 40 }, () => one));
+  const stand = standing();
+  const startedAt = performance.now();
+  for (let at = 0; at < all.length; at += 65_536) await say(stand, all.subarray(at, at + 65_536));
+  expect(stand.server.received().equals(all)).toBe(true);
+  // argument by argument it would be a minute
+  expect(performance.now() - startedAt).toBeLessThan(20_000);
+}, 60_000);
