@@ -296,6 +296,40 @@ describe("a node that goes in the middle of an answer", () => {
   });
 });
 
+describe("a subscription that is refused", () => {
+  const noperm = "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n";
+  const refusing: Answer = (words) => {
+    if (words[0] === "SUBSCRIBE") return words.includes("mine") ? undefined : noperm;
+    if (words[0] === "UNSUBSCRIBE") return ">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n";
+    return words[0] === "GET" ? "$1\r\nv\r\n" : undefined;
+  };
+
+  it("leaves a client of RESP2 free to ask what it likes", async () => {
+    const { talk } = await gatherWith(refusing, 2);
+    expect(await talk.ask("SUBSCRIBE", "theirs")).toBe(noperm);
+    expect(await talk.ask("GET", "foo")).toBe("$1\r\nv\r\n");
+  });
+
+  it("is none that UNSUBSCRIBE waits for", async () => {
+    const { talk } = await gatherWith(refusing, 3);
+    expect(
+      await talk.all([
+        ["SUBSCRIBE", "theirs"],
+        ["SUBSCRIBE", "other"],
+      ]),
+    ).toEqual([noperm, noperm]);
+    talk.write(command("UNSUBSCRIBE"));
+    expect(
+      await talk.all([
+        ["GET", "a"],
+        ["GET", "b"],
+        ["GET", "foo"],
+      ]),
+    ).toEqual(Array(3).fill("$1\r\nv\r\n"));
+    expect(talk.pushes).toHaveLength(1);
+  });
+});
+
 describe("a client that does not read", () => {
   it("S-36 is not read from either, and the nodes are not read beyond bounds", async () => {
     const value = `$1000\r\n${"x".repeat(1_000)}\r\n`;

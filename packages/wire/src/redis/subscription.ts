@@ -35,13 +35,19 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     (word: "subscribe" | "psubscribe"): Handler =>
     ({ words, bytes, from, to }) => {
       const channels = names(words, (at) => bytesAt(words, at));
+      const fresh = channels.filter((channel) => !asked[word].has(channel));
       for (const channel of channels) asked[word].add(channel);
-      cluster.send(cluster.home(), newAsk(bytes, from, to, -1, { replies: channels.length, confirms: word }));
+      const failed = (): undefined => {
+        for (const channel of fresh) asked[word].delete(channel);
+      };
+      cluster.send(cluster.home(), newAsk(bytes, from, to, -1, { replies: channels.length, confirms: word, failed }));
       return "taken";
     };
   const unsubscribe =
     (word: "subscribe" | "psubscribe", un: string): Handler =>
     ({ words, bytes, from, to }) => {
+      // how many there are is known when nothing can be refused any more
+      if (words.count === 1 && cluster.order.asks.size() > 0) return "wait";
       const channels = words.count > 1 ? names(words, (at) => bytesAt(words, at)) : [...asked[word]];
       const replies = Math.max(1, channels.length);
       for (const channel of channels) asked[word].delete(channel);
@@ -53,13 +59,14 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     const slot = slotOf(words.bytes, words.starts[1] ?? 0, words.ends[1] ?? 0);
     const branch = cluster.owner(slot) ?? cluster.home();
     const channels = names(words, (at) => bytesAt(words, at));
+    const fresh = channels.filter((channel) => !shards.has(channel));
     const counted = channels.map((channel) => shards.set(channel, branch).size);
     const sent = (to: Branch["peer"]): void => {
       const now = cluster.open().find(({ peer }) => peer === to);
       if (now) for (const channel of channels) shards.set(channel, now);
     };
     const failed = (line: string): undefined => {
-      if (!isRedirect(line)) for (const channel of channels) shards.delete(channel);
+      if (!isRedirect(line)) for (const channel of fresh) shards.delete(channel);
     };
     const more = { replies: channels.length, confirms: "ssubscribe", sent, failed };
     const ask = newAsk(bytes, from, to, slot, more);
