@@ -219,3 +219,14 @@ it("a user that is listed without a role from now on is changed without it", asy
   await world.roll();
   expect(world.records()[0]?.revision).toBe(revision);
 });
+
+it("I5 I7 of two rolls that are called at once one is: a user is not missed twice by what AWS said once", async () => {
+  const world = await open();
+  world.shown.set("elasticache", { users: [sighting("app")] });
+  await world.roll();
+  world.shown.set("elasticache", {});
+  world.clock.pass(5 * minute);
+  const rolls = await Promise.all([world.again(), world.again(), world.again()]);
+  expect(rolls.filter((roll) => roll !== undefined)).toHaveLength(1);
+  expect(world.records()[0]).toMatchObject({ state: "due", misses: 1 });
+});

@@ -182,6 +182,19 @@ describe("the next step", () => {
     expect(nextStep(slow, seen({ user: "modifying" }))).toMatchObject({ do: "fail", failure: { code: "timeout" } });
   });
 
+  it.each(["due", "staged"] as const)(
+    "a change of somebody else's that has no end is told of as well (%s)",
+    (state) => {
+      const at = (over: Partial<ManagedUser>) =>
+        nextStep(record({ state, version: "v-2", nextDueAt: now - 11 * minute, ...over }), seen({ user: "modifying" }));
+      expect(at({})).toMatchObject({ do: "fail", failure: { code: "timeout" } });
+      // not of one that was changed or taken up only just now
+      expect(at({ appliedAt: now - minute })).toEqual({ do: "rest" });
+      expect(at({ createdAt: now - minute })).toEqual({ do: "rest" });
+      expect(at({ nextDueAt: now + minute })).toEqual({ do: "rest" });
+    },
+  );
+
   it("the next rotation is at the next time of its own, not one for each that was missed", () => {
     const late = record({ state: "verified", ...bringing, nextDueAt: now - 50 * minute });
     const action = nextStep(late, seen({ user: "active", secret: there, pending: ok }));

@@ -95,8 +95,10 @@ export const openWorld = (seed: number, shape: Shape, mutation?: Mutation) => {
 
   const sightings = (): ManagedSighting[] =>
     [...engine.users.values()]
-      .filter(({ tagged, type }) => tagged && type === "password")
-      .map(({ id }) => ({
+      // of a user that is being changed AWS does not tell the tags
+      .filter(({ tagged, type, state }) => (tagged || state === "modifying") && type === "password")
+      .map(({ id, state }) => ({
+        ...(state === "modifying" && { withheld: true as const }),
         ...refOf(id),
         arn: `arn:aws:elasticache:${region}:${account}:user:${id}`,
         partition: "aws",

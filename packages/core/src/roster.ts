@@ -59,7 +59,14 @@ export const callRoll = async (roster: Roster): Promise<readonly RollCall[] | un
   const last = await read(store, Rolled, rollKey);
   const startedAt = clock.now();
   if (last && startedAt - last.startedAt < rollEvery) return undefined;
-  await store.write({ put: toItem(rollKey, { startedAt }) });
+  const unchanged = last ? { equals: { startedAt: last.startedAt } } : ({ absent: true } as const);
+  try {
+    await store.write({ put: toItem(rollKey, { startedAt }), if: unchanged });
+  } catch (thrown) {
+    // somebody else calls it now
+    if (toFailure(thrown).code === "conflict") return undefined;
+    throw thrown;
+  }
   const [asked, databases] = await Promise.all([readAsked(store), readDatabases(store)]);
   const listings = asked.wanted.filter(({ kind }) => roster.kinds[kind]?.managedUsers);
   const calls = await Promise.all(listings.map((wanted) => listUsers(roster, wanted, databases)));

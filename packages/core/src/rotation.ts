@@ -124,7 +124,7 @@ const repair = (record: ManagedUser, seen: Seen, { current, previous }: SeenSecr
   const failure = new Failure("upstream_refused", "the current password was refused: it was given to the user again", {
     hint: "somebody changes this user's passwords elsewhere, a stack for example: leave them to Sallyport",
   });
-  return { do: "repair", versions, write: afterFailure(record, failure, seen), last: true };
+  return { do: "repair", versions, write: { ...afterFailure(record, failure, seen), appliedAt: seen.now }, last: true };
 };
 
 /** From applied to current: nothing but a login at every node, seen in this very pass, leads to the promotion. */
@@ -170,8 +170,11 @@ const miss = ({ misses }: ManagedUser, { now, user }: Seen): Update => ({
   },
 });
 
-const isSlow = ({ state, appliedAt }: ManagedUser, { now }: Seen): boolean =>
-  state === "applied" && appliedAt !== undefined && now - appliedAt > changeFor;
+/** Since we changed it, or else since it should have been. */
+const isSlow = ({ state, appliedAt, nextDueAt, createdAt }: ManagedUser, { now }: Seen): boolean => {
+  const isOurs = state === "applied" && appliedAt !== undefined;
+  return now - (isOurs ? appliedAt : Math.max(nextDueAt, createdAt, appliedAt ?? 0)) > changeFor;
+};
 
 const fail = (code: FailureCode, message: string, write?: Update): Action => ({
   do: "fail",
