@@ -30,6 +30,8 @@ const openIoredisCluster = ({ host, port, user, password, ca }: Place): Cluster 
   const client = new Cluster([{ host, port }], {
     redisOptions: login,
     dnsLookup: (name, answer) => answer(null, name),
+    // a second is short for a login on a busy machine
+    slotsRefreshTimeout: 20_000,
     clusterRetryStrategy: () => null,
   });
   return client.on("error", () => {});
