@@ -293,3 +293,32 @@ test("errors of the database's are told with the command", async () => {
     { type: "error", command: "incr", text: "WRONGTYPE not a number" },
   ]);
 });
+
+test("S-27 MULTI, EXEC and DISCARD that the server does not understand end and begin no transaction", async () => {
+  const guarded = standing();
+  await say(guarded, said("MULTI"), said("EXEC", "x"), said("AUTH", "bob", "pw"), said("ACL", "SETUSER", "bob"));
+  expect(text(guarded.server)).toBe(Buffer.concat([said("MULTI"), said("EXEC", "x")]).toString());
+  await say(guarded, said("EXEC"));
+  expect(text(guarded.server).endsWith(said("DISCARD").toString())).toBe(true);
+
+  const twice = standing();
+  await say(twice, said("MULTI", "x"), said("MULTI"));
+  await answer(twice, "-ERR wrong number of arguments for 'multi' command\r\n", "+OK\r\n");
+  await say(twice, said("SAVE"), said("EXEC"));
+  expect(text(twice.server).endsWith(said("DISCARD").toString())).toBe(true);
+});
+
+test("S-27 a QUIT or RESET that is none spoils the transaction that it is in, as at the server", async () => {
+  const stand = standing();
+  await say(stand, said("MULTI"), said("RESET", "x"), said("EXEC"));
+  expect(text(stand.server)).toBe(Buffer.concat([said("MULTI"), said("DISCARD")]).toString());
+});
+
+test("S-27 another login is answered as the client wants answers", async () => {
+  const stand = standing({ live: { guard: () => undefined } });
+  await say(stand, said("CLIENT", "REPLY", "OFF"), said("AUTH", "bob", "pw"));
+  await answer(stand, "+OK\r\n");
+  await say(stand, said("CLIENT", "REPLY", "ON"), said("PING"));
+  await answer(stand, "+PONG\r\n");
+  expect(text(stand.client)).toBe("+OK\r\n+PONG\r\n");
+});

@@ -48,7 +48,7 @@ export const openDeeds = (options: DeedOptions): Deeds => {
     far.write(command("AUTH", user, password.reveal()));
   };
 
-  const logIn = async ({ as, password, hello }: Login): Promise<void> => {
+  const logIn = async ({ as, password, hello, silent }: Login): Promise<void> => {
     await idle();
     const chosen = password === undefined ? await server.credential() : { user: as, password };
     if (failure()) return;
@@ -61,7 +61,7 @@ export const openDeeds = (options: DeedOptions): Deeds => {
       state.version = version;
       server.become(password && { as: "password", user: as, password, methods: "clear" });
     };
-    pending.expect({ name: hello ? "hello" : "auth", after });
+    pending.expect({ name: hello ? "hello" : "auth", after, ...(silent && { drop: true }) });
     far.write(command(...(hello ? ["HELLO", String(version), ...auth, ...setName] : auth)));
     await idle();
   };

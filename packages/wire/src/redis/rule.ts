@@ -72,6 +72,8 @@ export type Ruling =
       readonly as: string;
       readonly password: Secret | undefined;
       readonly hello: Hello | undefined;
+      /** The client does not want the answer. */
+      readonly silent: boolean;
     }
   | { readonly does: "reset" }
   | { readonly does: "quit" };
@@ -161,9 +163,9 @@ const ruleOnLogin = (judges: Judges, auth: Auth, hello: Hello | undefined): Ruli
   const { state, user } = judges;
   const as = auth.user === unnamed ? user : auth.user;
   if (as === user && state.as === user) return hello ? greet(judges, hello) : say(simple("OK"));
-  if (as === user) return { does: "login", as, password: undefined, hello };
+  if (as === user) return { does: "login", as, password: undefined, hello, silent: !takeReply(judges) };
   const denied = judges.guard({ use: "own_auth" }) ?? judges.guard({ user: as });
-  if (!denied) return { does: "login", as, password: secret(auth.password), hello };
+  if (!denied) return { does: "login", as, password: secret(auth.password), hello, silent: !takeReply(judges) };
   const failure = new Failure("denied", `this connection is ${JSON.stringify(user)}'s: ${explainDenial(denied)}`, {
     hint: "ask for a token for the other user, or for a role with own_auth",
   });
@@ -222,13 +224,16 @@ const plainly = (judges: Judges, words: Words, entry: Known, total: number): Rul
       return ruleOnReply(judges, words);
     case "quit":
     case "reset":
+      if (command && fits(command, words)) return { does: treatment };
       // with too many arguments it is neither
-      return command && fits(command, words) ? { does: treatment } : say(errorLine(wrongNumber(treatment)));
+      if (judges.state.multi) judges.state.dirty = true;
+      return say(errorLine(wrongNumber(treatment)));
     case "multi":
-      return ruleOnMulti(judges, entry);
     case "exec":
     case "discard":
-      return ruleOnEnd(judges, entry);
+      // with arguments the server takes it for none of these
+      if (!command || !fits(command, words)) return passing(judges, entry);
+      return treatment === "multi" ? ruleOnMulti(judges, entry) : ruleOnEnd(judges, entry);
     case "subscribe":
     case "unsubscribe":
       return confirming(judges, entry, total);
