@@ -296,6 +296,20 @@ describe("a node that goes in the middle of an answer", () => {
   });
 });
 
+describe("a slot that nobody serves", () => {
+  it("is answered with the reason, whatever it is, and the session goes on", async () => {
+    const far = slots().toString().replace(":7003\r\n", ":7009\r\n");
+    const away = await gatherWith((words) => (words[1] === "SLOTS" ? far : undefined));
+    const down = await gatherWith((words) =>
+      words[0] === "GET" ? "-CLUSTERDOWN Hash slot not served\r\n" : undefined,
+    );
+    const [one, other] = await Promise.all([away.talk.ask("GET", "foo"), down.talk.ask("GET", "foo")]);
+    expect(one).toMatch(/^-ERR a node of the cluster can't be reached, and .* not carried out: nobody is there\r\n$/);
+    expect(other).toBe("-CLUSTERDOWN Hash slot not served\r\n");
+    expect(await away.talk.ask("GET", "b")).toBe("+OK\r\n");
+  }, 60_000);
+});
+
 describe("a subscription that is refused", () => {
   const noperm = "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n";
   const refusing: Answer = (words) => {

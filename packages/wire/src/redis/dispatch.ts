@@ -65,7 +65,7 @@ export const openDispatch = (options: DispatchOptions): Dispatch => {
     if (branch) cluster.send(branch, ask);
     else {
       cluster.order.expect(ask);
-      recovery.failed(ask, "CLUSTERDOWN", cluster.home().peer);
+      recovery.failed(ask, "CLUSTERDOWN Hash slot not served", cluster.home().peer);
     }
     if (!known) cluster.settle();
   };

@@ -24,13 +24,15 @@ export interface Said {
   readonly line: string;
   readonly by: Peer | undefined;
   readonly slot: number;
+  /** Why none was reached. */
+  readonly why?: Failure | undefined;
 }
 
 export interface Recovery {
   /** An error that says to ask elsewhere; false when it is the answer. */
   failed(ask: Ask, line: string, by: Peer): boolean;
   /** Asks that never reached a node. */
-  unsent(asks: readonly Ask[]): void;
+  unsent(asks: readonly Ask[], why: Failure): void;
   /** Asks whose answers were lost with the connection. */
   forsake(asks: readonly Ask[], failure: Failure): void;
   /** Asks again, in its turn: `go` where the answer says that its slot is, or is on its way to. */
@@ -71,6 +73,15 @@ const restless = errorLine(
 );
 /** What is answered where nothing was asked, as there was nobody to ask. */
 export const unreached = errorLine("ERR a node of the cluster can't be reached; try again");
+/** What is answered when nobody takes it. */
+const givenUp = ({ line, why }: Said): Buffer => {
+  if (line.startsWith("CLUSTERDOWN")) return errorLine(line);
+  if (!why) return restless;
+  const words = "a node of the cluster can't be reached, and the command was not carried out";
+  return errorAnswer(
+    new Failure(why.code, `${words}: ${why.message}`, why.hint === undefined ? {} : { hint: why.hint }),
+  );
+};
 const foreign = (peer: Peer): Failure =>
   new Failure(
     "upstream_refused",
@@ -134,7 +145,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   const later = (ask: Ask, after: Said, go: (found: Found) => void): void => {
     const run = async (): Promise<void> => {
       if (++ask.tries > mostTries) {
-        conclude(ask, restless);
+        conclude(ask, givenUp(after));
         return;
       }
       const found = await find(after, ask.tries);
@@ -178,8 +189,8 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
     return { branch: (slot >= 0 ? cluster.owner(slot) : undefined) ?? cluster.home(), asking: false };
   };
 
-  const again = (ask: Ask, line: string, by: Peer | undefined): void =>
-    later(ask, { line, by, slot: ask.slot }, (found) => {
+  const again = (ask: Ask, line: string, by: Peer | undefined, why?: Failure): void =>
+    later(ask, { line, by, slot: ask.slot, why }, (found) => {
       if (found.asking) cluster.whisper(found.branch, asking);
       cluster.send(found.branch, ask, found.asking);
     });
@@ -197,10 +208,10 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
       again(ask, line, by);
       return true;
     },
-    unsent: (asks) => {
+    unsent: (asks, why) => {
       for (const ask of asks) {
         // a part of the whole is one node's, and no other has it
-        if (ask.slot >= 0 || ask.due) again(ask, "", undefined);
+        if (ask.slot >= 0 || ask.due) again(ask, "", undefined, why);
         else conclude(ask, unreached);
       }
     },

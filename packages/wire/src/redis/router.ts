@@ -160,7 +160,7 @@ export const gather: Gather = async (first, ways) => {
     if (sent) {
       void look(true).catch(() => {});
       recovery.forsake(asks, failure);
-    } else recovery.unsent(asks);
+    } else recovery.unsent(asks, failure);
   };
   const hooks: BranchHooks = {
     order,
