@@ -105,6 +105,11 @@ test("S-27 with own_auth another user is decided on, told of, and asked about at
   expect(stand.seen.lines()).toContainEqual({ type: "command", command: "auth", user: "bob" });
   expect(stand.seen.lines()).toContainEqual({ type: "command", command: "GET", user: "bob", args: ["k"] });
   expect(JSON.stringify(stand.seen.lines())).not.toContain("hunter2");
+  // however long
+  bob = true;
+  await say(stand, said("SET", "k", "x".repeat(200_000)));
+  expect(stand.seen.lines()).toContainEqual(expect.objectContaining({ command: "SET", user: "bob" }));
+  await answer(stand, "+OK\r\n");
   // and back
   await say(stand, said("AUTH", "ada", "whatever"));
   expect(text(stand.server)).toContain(said("AUTH", "ada", "fresh-token").toString());

@@ -136,7 +136,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
     let size = 0;
     let part = 0;
     const tell = (last: boolean): void => {
-      record(partStatement(named, pieces, part++, last));
+      record(partStatement(named, pieces, part++, last, whose()));
       named = undefined;
       pieces = [];
       size = 0;

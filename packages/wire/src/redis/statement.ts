@@ -159,18 +159,23 @@ export interface Piece {
   readonly shown: Buffer;
   readonly length: number;
 }
-/** A part of a long command: the first has its name. */
+/** A part of a long command: the first has its name, and whose it is. */
 export const partStatement = (
   words: Words | undefined,
   pieces: readonly Piece[],
   part: number,
   last: boolean,
+  { user }: Manner = usual,
 ): Statement => ({
   size: overhead + pieces.reduce((sum, { shown }) => sum + shown.length + 16, 0),
   part,
   last,
   say: (line) => {
     if (words) sayName(line, openings.command, words);
+    if (words && user !== undefined) {
+      line.fixed(openings.user);
+      line.fixed(wordName(user));
+    }
     line.fixed(openings.args);
     pieces.forEach(({ shown, length }, at) => {
       sayValue(line, at === 0 ? openings.first : openings.next, shown, 0, shown.length, length);
