@@ -99,6 +99,20 @@ test("a command that comes while it is asked for is not mixed up with it", async
   expect(text(stand.server).split(login)).toHaveLength(2);
 });
 
+test("S-27 never takes a session back from who logged in while it was asked for", async () => {
+  const { promise, resolve } = Promise.withResolvers<typeof password>();
+  const live = { guard: () => undefined };
+  const stand = standing({ renewAfterMs: 11 * hour, credential: () => promise, live });
+  await pass(11 * hour);
+  await say(stand, said("AUTH", "bob", "hunter2"));
+  await answer(stand, "+OK\r\n");
+  resolve(password);
+  await turns();
+  expect(text(stand.server)).toBe(said("AUTH", "bob", "hunter2").toString());
+  await say(stand, said("GET", "k"));
+  expect(stand.seen.lines().at(-1)).toEqual({ type: "command", command: "GET", user: "bob", args: ["k"] });
+});
+
 test("one that is not taken ends the session and says so", async () => {
   const stand = standing({ renewAfterMs: 11 * hour });
   await pass(11 * hour);

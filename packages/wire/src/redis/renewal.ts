@@ -50,7 +50,7 @@ export const openRenewal = (options: RenewalOptions): Renewal => {
   const renew = async (): Promise<void> => {
     try {
       const made = await credential();
-      if (stopped || !mayNow() || !mayWait()) return;
+      if (stopped || !isDue() || !mayNow() || !mayWait()) return;
       due = false;
       enter(made);
       arm(after);
