@@ -151,6 +151,19 @@ test("S-36 a client that asks for refusals and does not read them is held", asyn
   expect(text(stand.server)).toBe("");
 });
 
+test("S-36 refusals behind something that waits are bounded, and none is lost", async () => {
+  const stand = standing();
+  const piece = Buffer.concat(Array.from({ length: 2_000 }, () => said("SAVE")));
+  await say(stand, said("BLPOP", "q", "0"));
+  for (let sent = 0; sent < 50; sent++) stand.client.theirs.write(piece);
+  await turns(400);
+  expect(stand.client.theirs.writableLength).toBeGreaterThan(10 * piece.length);
+  expect(text(stand.client)).toBe("");
+  await answer(stand, "*-1\r\n");
+  const last = await stand.client.until((bytes) => bytes.toString("latin1").split("-NOPERM SAVE").length === 100_001);
+  expect(last.subarray(0, 5).toString()).toBe("*-1\r\n");
+}, 60_000);
+
 test("S-36 a value of many megabytes passes without being kept", async () => {
   const counted = link({ gather: false });
   let heard = 0;

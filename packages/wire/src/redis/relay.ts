@@ -20,6 +20,8 @@ import { errorStatement } from "./statement.ts";
 
 /** What a client may ask without hearing the answers. */
 const mostWaiting = 1_048_576;
+/** And of what takes room until it is answered, as refusals do. */
+const mostOwn = 65_536;
 
 const drained = (socket: Socket): Promise<void> =>
   new Promise((resolve) => {
@@ -59,7 +61,7 @@ const lay = (server: RedisServer, live: Live, { near, far, cut, by, failure }: E
   const passed = (): undefined => {
     behind = false;
     flush();
-    if (whenRoom && pending.count() < mostWaiting / 2) {
+    if (whenRoom && pending.count() < mostWaiting / 2 && pending.own() < mostOwn / 2) {
       whenRoom();
       whenRoom = undefined;
     }
@@ -74,7 +76,7 @@ const lay = (server: RedisServer, live: Live, { near, far, cut, by, failure }: E
 
   /** The client may not go on while too much waits to be answered, or to be taken. */
   const room = (): Promise<void> | undefined => {
-    if (pending.count() >= mostWaiting)
+    if (pending.count() >= mostWaiting || pending.own() >= mostOwn)
       return new Promise((then) => {
         whenRoom = then;
       });

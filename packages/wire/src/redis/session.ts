@@ -24,17 +24,26 @@ export interface Pending {
   first(): Expected | undefined;
   done(): void;
   count(): number;
+  /** Those among them that were made for the occasion, and take room. */
+  own(): number;
 }
+const isOwn = ({ say, instead, after, confirmed }: Expected): boolean =>
+  (say ?? instead ?? after ?? confirmed) !== undefined;
 const tidyFrom = 1_024;
 
 export const openPending = (): Pending => {
   let asked: Expected[] = [];
   let next = 0;
+  let own = 0;
   return {
-    expect: (expected) => void asked.push(expected),
+    expect: (expected) => {
+      if (isOwn(expected)) own++;
+      asked.push(expected);
+    },
     first: () => asked[next],
     done: () => {
-      next++;
+      const first = asked[next++];
+      if (first && isOwn(first)) own--;
       if (next === asked.length) {
         asked.length = 0;
         next = 0;
@@ -44,6 +53,7 @@ export const openPending = (): Pending => {
       }
     },
     count: () => asked.length - next,
+    own: () => own,
   };
 };
 
