@@ -344,6 +344,21 @@ describe("a subscription that is refused", () => {
   });
 });
 
+describe("a transaction that does not end", () => {
+  it("S-36 is not kept beyond bounds, and is not carried out", async () => {
+    const { talk } = await gatherWith((words) => (words[0] === "SET" ? "+QUEUED\r\n" : undefined));
+    await talk.ask("MULTI");
+    const value = Buffer.alloc(16 * 1_048_576, "x");
+    const answers: string[] = [];
+    for (let sent = 0; sent < 5; sent++) answers.push(await talk.ask("SET", "a", value));
+    expect(answers.slice(0, 3)).toEqual(Array(3).fill("+QUEUED\r\n"));
+    expect(answers.slice(3)).toEqual(Array(2).fill(expect.stringMatching(/^-ERR a transaction .* 64 MiB/)));
+    expect(await talk.ask("EXEC")).toMatch(/^-EXECABORT/);
+    expect(await talk.ask("MULTI")).toBe("+OK\r\n");
+    expect(await talk.ask("SET", "a", "1")).toBe("+QUEUED\r\n");
+  }, 60_000);
+});
+
 describe("a client that does not read", () => {
   it("S-36 is not read from either, and the nodes are not read beyond bounds", async () => {
     const value = `$1000\r\n${"x".repeat(1_000)}\r\n`;

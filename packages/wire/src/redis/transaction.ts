@@ -26,6 +26,8 @@ interface Transaction {
   readonly preface: Buffer | undefined;
   /** What was queued, for another node should it come to that. */
   readonly commands: Buffer[];
+  /** How many bytes that is. */
+  size: number;
   branch: Branch | undefined;
   /** Has the node said OK to MULTI? */
   begun: boolean;
@@ -50,6 +52,9 @@ const unwatch = command("UNWATCH");
 const queued = simple("QUEUED");
 const crossSlot = errorLine("CROSSSLOT Keys in request don't hash to the same slot");
 const aborted = errorLine("EXECABORT Transaction discarded because of previous errors.");
+/** It is kept here until it is carried out. */
+const mostQueued = 64 * 1_048_576;
+const tooLong = errorLine("ERR a transaction in a cluster may have 64 MiB: store large values before it");
 const nested = errorLine("ERR MULTI calls can not be nested");
 const watchInside = errorLine("ERR WATCH inside MULTI is not allowed");
 const inside = (name: string): Buffer =>
@@ -169,8 +174,10 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     const named = slot < 0 ? undefined : watched && watch?.slot === slot ? watched : cluster.owner(slot);
     if (named && of.slot === none && watched && watched !== named) return spoil(of, crossSlot);
     const branch = (of.slot === none && named) || of.branch || watched || cluster.home();
+    if (of.size + to - from > mostQueued) return spoil(of, tooLong);
     if (!go(of, branch, slot)) return "wait";
     if (slot >= 0) of.slot = slot;
+    of.size += to - from;
     of.commands.push(Buffer.from(bytes.subarray(from, to)));
     const whole = (answer: Buffer): Buffer => answer;
     cluster.send(branch, newAsk(bytes, from, to, slot, { whole, failed: (line, by) => note(of, line, by) }));
@@ -251,7 +258,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
         refused: undefined,
         moved: undefined,
       };
-      open = { preface: preface(), commands: [], ...fresh };
+      open = { preface: preface(), commands: [], size: 0, ...fresh };
       cluster.answer(ok);
       return "taken";
     }
