@@ -344,6 +344,27 @@ describe("a subscription that is refused", () => {
   });
 });
 
+describe("what has to be seen in full", () => {
+  const piece = Buffer.alloc(16 * 1_048_576, "x");
+  it.each([
+    ["an error without an end", "-ERR ", ["GET", "foo"]],
+    ["a push without an end", ">2\r\n$7\r\nmessage\r\n$4000000000\r\n", ["GET", "foo"]],
+    ["parts of an answer", "*1\r\n$4000000000\r\n", ["MGET", "foo", "b"]],
+  ])(
+    "S-36 is not kept beyond bounds: %s",
+    async (_, begins, words) => {
+      const { lane, nodes, talk } = await gatherWith((said) => (said[0] === words[0] ? begins : undefined));
+      const heard = within(talk.ask(...words));
+      for (let sent = 0; sent < 20 && !lane.destroyed; sent++) {
+        for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+        nodes.at(-1)?.push(piece);
+      }
+      expect(await heard).toMatch(/^too_large: .* 256 MiB/);
+    },
+    60_000,
+  );
+});
+
 describe("a transaction that does not end", () => {
   it("S-36 is not kept beyond bounds, and is not carried out", async () => {
     const { talk } = await gatherWith((words) => (words[0] === "SET" ? "+QUEUED\r\n" : undefined));

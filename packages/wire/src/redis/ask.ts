@@ -85,6 +85,8 @@ export interface Order {
   tell(bytes: Buffer, last: Ask | undefined): void;
   /** Bytes that are kept for later. */
   kept(): number;
+  /** So many more bytes, or fewer, of answers that are seen in full before they leave; how many there are. */
+  whole(bytes: number): number;
   /** Bytes of commands that are not answered. */
   open(): number;
 }
@@ -94,6 +96,7 @@ export const openOrder = (emit: (bytes: Buffer) => void): Order => {
   const asks = openQueue<Ask>();
   let kept = 0;
   let open = 0;
+  let whole = 0;
 
   const release = (ask: Ask): void => {
     for (const bytes of ask.kept ?? []) {
@@ -158,6 +161,10 @@ export const openOrder = (emit: (bytes: Buffer) => void): Order => {
       target.trail.push(bytes);
     },
     kept: () => kept,
+    whole: (bytes) => {
+      whole += bytes;
+      return whole;
+    },
     open: () => open,
   };
 };

@@ -55,6 +55,12 @@ export interface BranchHooks {
 const confirmations = new Set(["subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"]);
 const messages = new Set(["message", "pmessage", "smessage"]);
 const copied = 16_384;
+/** Of answers that are seen in full, with the parts of others, a session has so much at once. */
+const mostWhole = 256 * 1_048_576;
+const tooLarge = (): Failure =>
+  new Failure("too_large", "what nodes of a cluster answer together, or say unasked, may have 256 MiB", {
+    hint: "ask for fewer keys at once",
+  });
 
 const malformed = (): Failure =>
   new Failure("upstream_refused", "a node of the cluster answered what was not asked", {
@@ -104,6 +110,7 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
     gone = true;
     const sent = node !== undefined;
     node?.socket.destroy();
+    for (const bytes of held ?? []) order.whole(-bytes.length);
     const cutOff = replies.inside() && !held ? asks.first() : undefined;
     if (cutOff && !order.unsay(cutOff)) {
       hooks.broken(failure);
@@ -176,10 +183,12 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
       const stop = end < 0 ? chunk.length : end;
       if (held) {
         held.push(chunk.subarray(at, stop));
+        if (order.whole(stop - at) > mostWhole) throw tooLarge();
         at = stop;
         if (end < 0) return;
         const bytes = held.length === 1 && held[0] ? held[0] : Buffer.concat(held);
         held = undefined;
+        order.whole(-bytes.length);
         settle(bytes, replies.kind());
         continue;
       }

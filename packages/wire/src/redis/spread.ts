@@ -55,7 +55,9 @@ const askParts = (
   let left = parts.length;
   const take = (at: number, answer: Buffer): undefined => {
     answers[at] = answer;
+    cluster.order.whole(answer.length);
     if (--left > 0) return;
+    for (const { length } of answers) cluster.order.whole(-length);
     cluster.order.take(parent, merge(answers));
     cluster.order.end(parent);
   };
