@@ -116,10 +116,18 @@ it("S-44 the secrets of managed users are rotate's to change, and it may touch n
     statementsFor(principal, { ...deployment, managedKeyArn }, ["rds", "aurora"]).filter(({ actions }) =>
       actions.some((action) => service.test(action)),
     );
-  expect(about("rotate", /^secretsmanager:/).flatMap(({ resources }) => resources)).toEqual([
-    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/elasticache/*",
-    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/memorydb/*",
-  ]);
+  const secrets = about("rotate", /^secretsmanager:/);
+  for (const { resources } of secrets)
+    expect(resources).toEqual([
+      "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/elasticache/*",
+      "arn:aws:secretsmanager:eu-west-1:111122223333:secret:t/memorydb/*",
+    ]);
+  const ofOurs = { StringEquals: { "secretsmanager:ResourceTag/sallyport/owner": "sallyport" } };
+  const changes = ["PutSecretValue", "UpdateSecretVersionStage", "RestoreSecret", "DeleteSecret"];
+  for (const change of changes.map((action) => `secretsmanager:${action}`))
+    expect(secrets.filter(({ actions }) => actions.includes(change)).map(({ conditions }) => conditions)).toEqual([
+      ofOurs,
+    ]);
   expect(about("rotate", /^kms:/)).toEqual([
     {
       actions: ["kms:GenerateDataKey", "kms:Decrypt"],

@@ -14,9 +14,10 @@ import {
 import { Failure } from "@sallyport/core/failure";
 import type { Vault, VaultVersion } from "@sallyport/core/ports";
 import { type Secret, secret } from "@sallyport/core/secret";
+import { ownSecretTag } from "@sallyport/core/secret-arn";
 import { type Connection, clientOptions, errorName, isAccessDenied } from "./client.ts";
 
-const ours = { Key: "sallyport/owner", Value: "sallyport" } as const;
+const ours = { Key: ownSecretTag.key, Value: ownSecretTag.value } as const;
 const sentinel = "sallyport: no value yet";
 const current = "AWSCURRENT";
 const pending = "AWSPENDING";

@@ -4,7 +4,7 @@ import type { KindName } from "./database.ts";
 import type { Family } from "./family.ts";
 import { managedServices } from "./managed.ts";
 import { cacheChange, cacheListing, cacheLogin, cachePasswords, isCacheScope, viaSecrets } from "./permission-cache.ts";
-import { secretArn } from "./secret-arn.ts";
+import { ownSecretTag, secretArn } from "./secret-arn.ts";
 
 /** An IAM policy statement; effect is always Allow. */
 export interface Statement {
@@ -97,6 +97,11 @@ const protecting = ({ taskArn }: Deployment): readonly Statement[] =>
     ? []
     : [{ actions: ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"], resources: [taskArn] }];
 
+const managedSecrets = (d: Deployment, actions: readonly string[]): Statement => ({
+  actions: actions.map((action) => `secretsmanager:${action}`),
+  resources: managedServices.map((service) => secretArn(d, `${service}/*`)),
+});
+
 const read = ["GetItem", "BatchGetItem", "Query"];
 
 /** What each principal needs whatever the kinds. */
@@ -157,18 +162,11 @@ const plane: Readonly<Record<Principal, (deployment: Deployment) => readonly Sta
     items(d, ["GetItem", "Query", "PutItem"], "managed"),
     items(d, ["GetItem"], "run"),
     items(d, ["PutItem"], "run", "event"),
+    managedSecrets(d, ["CreateSecret", "TagResource", "DescribeSecret", "GetSecretValue"]),
     {
-      actions: [
-        "CreateSecret",
-        "TagResource",
-        "DescribeSecret",
-        "RestoreSecret",
-        "GetSecretValue",
-        "PutSecretValue",
-        "UpdateSecretVersionStage",
-        "DeleteSecret",
-      ].map((action) => `secretsmanager:${action}`),
-      resources: managedServices.map((service) => secretArn(d, `${service}/*`)),
+      ...managedSecrets(d, ["RestoreSecret", "PutSecretValue", "UpdateSecretVersionStage", "DeleteSecret"]),
+      // somebody else's secret of such a name is looked at, and no more
+      conditions: { StringEquals: { [`secretsmanager:ResourceTag/${ownSecretTag.key}`]: ownSecretTag.value } },
     },
     ...(d.managedKeyArn === undefined
       ? []
