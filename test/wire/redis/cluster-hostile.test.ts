@@ -310,6 +310,21 @@ describe("a slot that nobody serves", () => {
   }, 60_000);
 });
 
+describe("nodes that do not take the same login", () => {
+  it.each([[["AUTH", "bob", "pw"]], [["HELLO", "3", "AUTH", "bob", "pw"]]])(
+    "S-27 end the session: nobody is one user here and another there: %j",
+    async (words) => {
+      const { lane, talk } = await gatherWith((said, port) =>
+        said[0] === words[0] && port === 7003 ? "-WRONGPASS invalid username-password pair\r\n" : undefined,
+      );
+      expect(await talk.ask("GET", "foo")).toBe("+OK\r\n");
+      await within(talk.ask(...words));
+      expect(await within(talk.ask("GET", "foo"))).toMatch(/^(closed|upstream_refused: .* do not take the same login)/);
+      expect(lane.destroyed).toBe(true);
+    },
+  );
+});
+
 describe("a subscription that is refused", () => {
   const noperm = "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n";
   const refusing: Answer = (words) => {

@@ -1,4 +1,5 @@
 // What the parts of a cluster's lane share: the nodes, the order of answers, and the ways to ask one of them something.
+import type { Failure } from "@sallyport/core/failure";
 import type { Ask, Order } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Version } from "./lane.ts";
@@ -27,6 +28,8 @@ export interface Cluster {
   settle(): void;
   /** Nothing more is taken until the returned function is called. */
   hold(): () => void;
+  /** It can't go on. */
+  broken(failure: Failure): void;
 }
 
 /** A command of the client's. `words` is good until the next one is read. */

@@ -145,6 +145,7 @@ export const gather: Gather = async (first, ways) => {
         holds--;
       };
     },
+    broken,
   };
 
   const lost = (branch: Branch, asks: Parameters<BranchHooks["lost"]>[1], failure: Failure, sent: boolean): void => {

@@ -1,5 +1,6 @@
 // What a client sets for its connection holds on every node that it talks to, also on those that it comes to later. And what it asks
 // about the cluster is answered here: it is one node.
+import { Failure } from "@sallyport/core/failure";
 import { type Ask, newAsk } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Cluster, Handler, Request, Taken } from "./cluster.ts";
@@ -36,6 +37,11 @@ const noRedirect = errorLine(
   "ERR CLIENT TRACKING with REDIRECT is not possible in a cluster: use RESP3 (HELLO 3), where invalidations come on this connection",
 );
 
+const apart = (): Failure =>
+  new Failure("upstream_refused", "the nodes of the cluster do not take the same login", {
+    hint: "what changed for the user is on all of them after a moment: connect again",
+  });
+
 export const openSettings = ({ cluster, shown, version: first, reset }: SettingsOptions): Settings => {
   let version = first;
   let name: string | undefined;
@@ -43,20 +49,39 @@ export const openSettings = ({ cluster, shown, version: first, reset }: Settings
   let tracks = false;
   const told = new Map<string, Buffer>();
 
+  /** Told what each node answers to the same: on none may the session be somebody else than on another. */
+  const sameEverywhere = (): ((branch: Branch, answer: Buffer) => void) => {
+    let refused: boolean | undefined;
+    return (branch, answer) => {
+      if (branch.gone()) return;
+      const is = isError(answer);
+      if (is !== (refused ?? is)) cluster.broken(apart());
+      refused = is;
+    };
+  };
   /** Told to every node that there is a connection to; the answer is home's. What comes behind it waits. */
   const everywhere = (
     { bytes, from, to }: Request,
-    { on = cluster.open(), agreed }: { readonly on?: readonly Branch[]; readonly agreed?: () => void } = {},
+    {
+      on = cluster.open(),
+      agreed,
+      heard,
+    }: {
+      readonly on?: readonly Branch[];
+      readonly agreed?: () => void;
+      readonly heard?: (branch: Branch, answer: Buffer) => void;
+    } = {},
   ): Taken => {
     const home = cluster.home();
     const whole = (answer: Buffer): Buffer => {
+      heard?.(home, answer);
       if (!isError(answer)) agreed?.();
       return answer;
     };
     cluster.settle();
     cluster.send(home, newAsk(bytes, from, to, -1, { whole }));
     const copy = Buffer.from(bytes.subarray(from, to));
-    for (const branch of on) if (branch !== home) cluster.whisper(branch, copy);
+    for (const branch of on) if (branch !== home) cluster.whisper(branch, copy, (answer) => heard?.(branch, answer));
     return "taken";
   };
   const copyOf = ({ bytes, from, to }: Request): Buffer => Buffer.from(bytes.subarray(from, to));
@@ -75,6 +100,7 @@ export const openSettings = ({ cluster, shown, version: first, reset }: Settings
     let named: string | undefined;
     for (let at = 2; at + 1 < words.count; at++) if (isWord(words, at, "setname")) named = textAt(words, ++at);
     return everywhere(request, {
+      heard: sameEverywhere(),
       agreed: () => {
         version = wanted;
         name = named ?? name;
@@ -84,8 +110,9 @@ export const openSettings = ({ cluster, shown, version: first, reset }: Settings
   const auth: Handler = (request) => {
     const parent = newAsk(request.bytes, request.from, request.to, -1);
     const [copy, branches] = [copyOf(request), cluster.open()];
+    const heard = sameEverywhere();
     let left = branches.length;
-    let refused: Buffer | undefined;
+    let said: Buffer | undefined;
     cluster.settle();
     cluster.order.expect(parent);
     for (const branch of branches)
@@ -93,9 +120,10 @@ export const openSettings = ({ cluster, shown, version: first, reset }: Settings
         branch,
         copy,
         (answer) => {
-          if (isError(answer)) refused ??= answer;
+          heard(branch, answer);
+          if (!branch.gone()) said = answer;
           if (--left > 0) return;
-          cluster.order.take(parent, refused ?? answer);
+          cluster.order.take(parent, said ?? answer);
           cluster.order.end(parent);
         },
         { of: parent },
