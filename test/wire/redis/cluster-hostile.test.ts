@@ -395,6 +395,32 @@ describe("a transaction that does not end", () => {
   }, 60_000);
 });
 
+describe("a shard's channel whose slot goes", () => {
+  it("in RESP2 is listened to elsewhere, and what is said of it is no answer", async () => {
+    const confirm = (word: string, count: number): string =>
+      `*3\r\n$${word.length}\r\n${word}\r\n$3\r\nfoo\r\n:${count}\r\n`;
+    const { lane, nodes, talk } = await gatherWith((words) => {
+      if (words[0] === "PING") return "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+      return words[0] === "SSUBSCRIBE" ? confirm("ssubscribe", 1) : undefined;
+    }, 2);
+    expect(await talk.ask("SSUBSCRIBE", "foo")).toBe(confirm("ssubscribe", 1));
+    nodes.at(-1)?.push(confirm("sunsubscribe", 0));
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    expect(lane.errored).toBeNull();
+    expect(await talk.ask("PING")).toBe("*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+  });
+});
+
+describe("a value that reads like a message", () => {
+  it.each([2, 3] as const)("S-30 in RESP%s is a value", async (version) => {
+    for (const word of ["message", "smessage", "sunsubscribe"]) {
+      const value = `$${word.length}\r\n${word}\r\n`;
+      const { talk } = await gatherWith((words) => (words[0] === "MGET" ? `*1\r\n${value}` : undefined), version);
+      expect(await talk.all([["MGET", "foo", "b"], ["PING"]])).toEqual([`*2\r\n${value}${value}`, "+OK\r\n"]);
+    }
+  });
+});
+
 describe("a client that does not read", () => {
   it("S-36 is not read from either, and the nodes are not read beyond bounds", async () => {
     const value = `$1000\r\n${"x".repeat(1_000)}\r\n`;

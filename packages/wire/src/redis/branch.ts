@@ -126,11 +126,15 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
     last = ask.of ?? (ask.due ? ask : last);
     order.end(ask);
   };
+  /** In RESP2 who listens takes nothing but messages and words of subscriptions: at any other time an array is an answer. */
+  const listens = (): boolean => hooks.version() === 2 && branch.subscribed.channels + branch.subscribed.shards > 0;
   /** Takes an answer that is there in full to where it belongs. */
   const settle = (bytes: Buffer, kind: number): void => {
     const word = kind === types.push || kind === types.array ? replies.word() : "";
-    const aside = kind === types.push || (kind === types.array && messages.has(word));
     const ask = asks.first();
+    // who listens to a slot that goes elsewhere is told, unasked
+    const taken = word === "sunsubscribe" && ask?.confirms !== word;
+    const aside = kind === types.push || (listens() && kind === types.array && (taken || messages.has(word)));
     if (confirmations.has(word) && (aside || ask?.confirms === word)) {
       const asked = ask?.confirms === word ? ask : undefined;
       const said = hooks.confirmed(branch, word, bytes, asked);
@@ -165,7 +169,7 @@ export const openBranch = (peer: Peer, entering: Promise<Node> | Node, hooks: Br
     byte === types.error ||
     byte === types.push ||
     byte === types.attribute ||
-    (byte === types.array && hooks.version() === 2 && branch.subscribed.channels + branch.subscribed.shards > 0);
+    (byte === types.array && listens());
 
   /** Do the answers of this one and the next leave one behind the other, with nothing between them? */
   const goesOn = (ask: Ask, byte: number | undefined): boolean => {
