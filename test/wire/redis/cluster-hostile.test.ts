@@ -421,6 +421,22 @@ describe("a value that reads like a message", () => {
   });
 });
 
+describe("CLIENT KILL", () => {
+  it("S-37 of one connection is asked of the node whose number it is: on another it is somebody else's", async () => {
+    const killed: string[] = [];
+    const { talk } = await gatherWith((words, port) => {
+      if (words[1] !== "KILL") return undefined;
+      killed.push(`${port} ${words[2]}`);
+      return words.length === 3 ? "+OK\r\n" : ":1\r\n";
+    });
+    expect(await talk.ask("CLIENT", "KILL", "ID", "5")).toBe(":1\r\n");
+    expect(await talk.ask("CLIENT", "KILL", "SKIPME", "no", "addr", "10.0.0.9:1")).toBe(":1\r\n");
+    expect(await talk.ask("CLIENT", "KILL", "10.0.0.9:1")).toBe("+OK\r\n");
+    expect(killed).toEqual(["7001 ID", "7001 SKIPME", "7001 10.0.0.9:1"]);
+    expect(await talk.ask("CLIENT", "KILL", "USER", "bob")).toBe(":3\r\n");
+  });
+});
+
 describe("a client that does not read", () => {
   it("S-36 is not read from either, and the nodes are not read beyond bounds", async () => {
     const value = `$1000\r\n${"x".repeat(1_000)}\r\n`;

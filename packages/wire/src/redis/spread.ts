@@ -9,7 +9,7 @@ import { array, bulk, elementsOf, isError, textOf } from "./element.ts";
 import * as merges from "./merge.ts";
 import { command, errorLine } from "./message.ts";
 import { slotOf } from "./slot.ts";
-import { bytesAt, textAt, type Words } from "./word.ts";
+import { bytesAt, isWord, textAt, type Words } from "./word.ts";
 
 /** How many arguments belong to a key, and how the answers become one. */
 const keyed: Readonly<Record<string, { readonly width: number; readonly merge: merges.Merge | "inPlace" }>> = {
@@ -32,7 +32,7 @@ const whole: Readonly<Record<string, merges.Merge>> = {
   ...{ "pubsub|channels": merges.united, "pubsub|shardchannels": merges.united, "pubsub|numpat": merges.sum },
   ...{ "pubsub|numsub": merges.countedEach, "pubsub|shardnumsub": merges.countedEach },
   ...{ "slowlog|len": merges.sum, "slowlog|reset": merges.first, "latency|reset": merges.sum },
-  ...{ "client|pause": merges.first, "client|unpause": merges.first, "client|kill": merges.sumOrAny },
+  ...{ "client|pause": merges.first, "client|unpause": merges.first },
 };
 /** Of every node that this client has talked to. */
 const touched: Readonly<Record<string, merges.Merge>> = { wait: merges.least, waitaof: merges.leastEach };
@@ -155,6 +155,18 @@ const scan =
     });
   };
 
+/** A connection's number and address are one node's: those that the client was shown are home's. */
+const kill = (cluster: Cluster): Handler => {
+  const everywhere = ofAll(cluster, cluster.primaries, merges.sumOrAny);
+  return (request) => {
+    const { words } = request;
+    let one = words.count === 3;
+    for (let at = 2; at < words.count; at += 2)
+      one ||= isWord(words, at, "id") || isWord(words, at, "addr") || isWord(words, at, "laddr");
+    return one ? "pass" : everywhere(request);
+  };
+};
+
 /** By a command's name: who takes it when several nodes may be concerned. */
 export const spreads = (cluster: Cluster): ReadonlyMap<string, Handler> =>
   new Map([
@@ -164,6 +176,7 @@ export const spreads = (cluster: Cluster): ReadonlyMap<string, Handler> =>
     ...Object.entries(whole).map(([name, merge]) => [name, ofAll(cluster, cluster.primaries, merge)] as const),
     ...Object.entries(touched).map(([name, merge]) => [name, ofAll(cluster, cluster.open, merge)] as const),
     ["scan", scan(cluster)] as const,
+    ["client|kill", kill(cluster)] as const,
   ]);
 
 /** Over keys alone, which a transaction may contain. */
