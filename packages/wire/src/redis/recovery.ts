@@ -9,6 +9,7 @@ import type { Ask } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Cluster } from "./cluster.ts";
 import { command, errorAnswer, errorLine } from "./message.ts";
+import { openQueue } from "./queue.ts";
 import { parseRedirect, type Topology, textOfPeer } from "./topology.ts";
 
 const redirect = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/;
@@ -95,8 +96,11 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   const { cluster, now, look } = options;
   /** What is to be asked again, in the order in which the client asked. */
   const jobs: { readonly ask: Ask; readonly run: () => Promise<void> }[] = [];
-  /** What was asked again and is not answered yet: no other node is asked meanwhile, or a later command could be there first. */
-  const afoot = new Map<Ask, Branch>();
+  /** What was asked again and is not answered yet, all of one node: no other is asked meanwhile, or a later command could be there first. */
+  const afoot = new Set<Ask>();
+  /** The same in the order in which it was asked, with some that are no longer afoot. */
+  const line = openQueue<Ask>();
+  let askedOf: Branch | undefined;
   const restlessUntil = new Map<number, number>();
   let working = false;
   let waiting: (() => void) | undefined;
@@ -111,8 +115,16 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   };
   const enqueue = (ask: Ask, run: () => Promise<void>): void => {
     afoot.delete(ask);
-    const at = jobs.findIndex((job) => job.ask.turn > ask.turn);
-    jobs.splice(at < 0 ? jobs.length : at, 0, { ask, run });
+    jobs.splice(placeOf(ask), 0, { ask, run });
+  };
+  /** Where among the jobs its turn is: most often behind all. */
+  const placeOf = ({ turn }: Ask): number => {
+    let [from, to] = [0, jobs.length];
+    for (let at = to - 1; from < to; at = (from + to) >> 1) {
+      if ((jobs[at]?.ask.turn ?? 0) > turn) to = at;
+      else from = at + 1;
+    }
+    return from;
   };
   const work = async (): Promise<void> => {
     if (working) return;
@@ -129,9 +141,13 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
     options.done();
   };
 
-  const isFree = (branch: Branch): boolean => [...afoot.values()].every((busy) => busy === branch);
+  const isFree = (branch: Branch): boolean => afoot.size === 0 || askedOf === branch;
   const poke = (): void => {
-    for (const ask of afoot.keys()) if (ask.done) afoot.delete(ask);
+    // one node answers in order
+    for (let first = line.first(); first && (first.done || !afoot.has(first)); first = line.first()) {
+      afoot.delete(first);
+      line.shift();
+    }
     waiting?.();
   };
   const becomeFree = async (branch: Branch): Promise<void> => {
@@ -151,12 +167,14 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
       const found = await find(after, ask.tries);
       await becomeFree(found.branch);
       // one that is before it has failed again
-      if (jobs.some((job) => job.ask.turn < ask.turn) || found.branch.gone()) {
+      if ((jobs[0]?.ask.turn ?? ask.turn) < ask.turn || found.branch.gone()) {
         enqueue(ask, run);
         return;
       }
       ask.done = false;
-      afoot.set(ask, found.branch);
+      afoot.add(ask);
+      line.push(ask);
+      askedOf = found.branch;
       go(found);
     };
     cluster.settle();

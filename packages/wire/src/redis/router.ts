@@ -211,7 +211,7 @@ export const gather: Gather = async (first, ways) => {
     branchAt: nodes.at,
     moved: nodes.moved,
     broken,
-    done: goOn,
+    done: goOnSoon,
     now: () => performance.now(),
   });
   const transactions = openTransactions({ cluster, recovery, preface: () => settings.prefix(undefined) });
