@@ -49,6 +49,7 @@ export const serverOn = (
     ...{ socket, peer: { address: "10.0.0.7", port: 6379 }, version, hello: Buffer.alloc(0) },
     ...{ id: 7, clustered: false },
   },
+  open: () => [],
   credential: async () => ((await credential?.()) as Password | undefined) ?? password,
   become: (other) => void became.push(other),
 });

@@ -18,6 +18,8 @@ import { parseSlots } from "./topology.ts";
 export interface RedisServer extends Server {
   /** The node that the endpoint led to. */
   readonly node: Node;
+  /** All that the session has a connection to. */
+  open(): readonly Node[];
   /** The session's user, whatever a client has logged in as since. */
   readonly user: string;
   /** What logs in as it, fresh. */
@@ -171,17 +173,25 @@ export const login = async (
   let other: Password | undefined;
   const own = openPassword(upstream, grant, wanted?.own);
   const { version = 2, name, dialled } = wanted ?? {};
-  const node = await reach(upstream, { version, name, credential: own });
+  const open = new Set<Node>();
+  const enterNode = async (entry: Entry): Promise<Node> => {
+    const entered = await reach(upstream, entry);
+    open.add(entered);
+    entered.socket.once("close", () => open.delete(entered));
+    return entered;
+  };
+  const node = await enterNode({ version, name, credential: own });
   const { host, port } = dialled ?? upstream.database.endpoint;
   const ways: Ways = {
     enter: (at, asked, called) =>
-      reach(upstream, { at, version: asked, name: called, credential: async () => other ?? own() }),
+      enterNode({ at, version: asked, name: called, credential: async () => other ?? own() }),
     shown: { host, port },
   };
   return {
     socket: node.clustered ? await gather(node, ways).catch(rethrown) : node.socket,
     peer: node.peer,
     node,
+    open: () => [...open],
     user: grant.dbUser,
     credential: own,
     become: (next) => {
@@ -207,23 +217,28 @@ export const nodes = async (upstream: Upstream, grant: Pick<Grant, "dbUser" | "o
   }
 };
 
-/** Ends the session's connection where it is, as far as the user may: with it goes what it waits for. */
-export const cancel = async ({ node, credential }: RedisServer, upstream: Upstream): Promise<void> => {
-  if (node.id === undefined) return;
+/** Ends one connection where it is, as far as the user may: with it goes what it waits for. @throws Failure */
+const kill = async ({ peer, id }: Node, upstream: Upstream, credential: Entry["credential"]): Promise<void> => {
+  if (id === undefined) return;
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Failure("timeout", "the cancel took too long")), cancelWithinMs);
   let made: Node | undefined;
-  const kill = async (): Promise<void> => {
-    made = await reach(upstream, { at: node.peer, version: 2, credential });
+  const say = async (): Promise<void> => {
+    made = await reach(upstream, { at: peer, version: 2, credential });
     // a user that may end nobody's connection has its own closed all the same
-    await ask(made.socket, command("CLIENT", "KILL", "ID", String(node.id)));
+    await ask(made.socket, command("CLIENT", "KILL", "ID", String(id)));
   };
   try {
-    await Promise.race([kill(), late]);
+    await Promise.race([say(), late]);
   } finally {
     clearTimeout(timer);
     made?.socket.destroy();
   }
+};
+/** Ends the session's connections on all of its nodes at once. @throws Failure when one can't be ended */
+export const cancel = async ({ open, credential }: RedisServer, upstream: Upstream): Promise<void> => {
+  const ended = await Promise.allSettled(open().map((node) => kill(node, upstream, credential)));
+  for (const one of ended) if (one.status === "rejected") throw one.reason;
 };
 
 /** One command, its words as in redis-cli and `values` behind them. @throws Failure `upstream_refused` with the server's message; the connection is still good then */
