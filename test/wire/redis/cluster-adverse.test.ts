@@ -2,8 +2,9 @@
 // serve nothing; and what has to be kept meanwhile, within bounds.
 import { Failure } from "@sallyport/core/failure";
 import { command } from "@sallyport/wire/redis/message";
-import { describe, expect, it } from "vitest";
-import { type Answer, gatherWith, slots, within } from "./liars.ts";
+import { openSurvey } from "@sallyport/wire/redis/survey";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { type Answer, address, gatherWith, nodeAt, slots, within } from "./liars.ts";
 
 describe("a node that goes in the middle of an answer", () => {
   const half: Answer = (words) => (words[0] === "GET" ? "$10\r\nabc" : words[0] === "BLPOP" ? "" : undefined);
@@ -52,10 +53,63 @@ describe("a slot that nobody serves", () => {
       words[0] === "GET" ? "-CLUSTERDOWN Hash slot not served\r\n" : undefined,
     );
     const [one, other] = await Promise.all([away.talk.ask("GET", "foo"), down.talk.ask("GET", "foo")]);
-    expect(one).toMatch(/^-ERR a node of the cluster can't be reached, and .* not carried out: nobody is there\r\n$/);
+    expect(one).toMatch(
+      /^-ERR a node of the cluster, 10.0.0.1:7009, can't be reached, and .* not carried out: nobody is there\r\n$/,
+    );
     expect(other).toBe("-CLUSTERDOWN Hash slot not served\r\n");
     expect(await away.talk.ask("GET", "b")).toBe("+OK\r\n");
   }, 60_000);
+});
+
+describe("a node that lets a dial wait for as long as it likes", () => {
+  const far = slots().toString().replace(":7003\r\n", ":7009\r\n");
+  const answer: Answer = (words) => (words[1] === "SLOTS" ? far : undefined);
+  const dialMs = 10_000;
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it.each([
+    ["a command", [["GET", "foo"]]],
+    ["commands", Array.from({ length: 20 }, () => ["GET", "foo"])],
+    ["parts of one", [["MGET", "foo", "b", "a"]]],
+    ["a transaction", [["MULTI"], ["GET", "foo"]]],
+  ])("S-36 is dialled once more when the cluster was asked again, then %s is answered", async (_, commands) => {
+    let later = 0;
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => now() + later);
+    const { talk, entered } = await gatherWith(answer, 3, async () => {
+      later += dialMs;
+    });
+    const answers = await talk.all(commands);
+    expect(answers.at(-1)).toMatch(
+      /^-ERR a node of the cluster, 10.0.0.1:7009, can't be reached, and the command was not carried out: nobody is there\r\n$/,
+    );
+    expect(entered.filter(({ port }) => port === 7009)).toHaveLength(2);
+    // it was asked what it looks like now
+    expect(entered.filter(({ port }) => port === 7001).length).toBeGreaterThan(1);
+    expect(await talk.ask("PING")).toMatch(/^\+OK|^-ERR/);
+  });
+
+  it("does not keep others from saying what the cluster looks like", async () => {
+    const silent = { address, port: 7009 };
+    const entered: number[] = [];
+    const survey = openSurvey(
+      {
+        peers: () => [silent, { ...silent, port: 7008 }, { address, port: 7001 }],
+        enter: (peer) => {
+          entered.push(peer.port);
+          if (peer.port !== 7001) return new Promise(() => {});
+          const socket = nodeAt(7001, () => undefined);
+          const node = { version: 2, hello: Buffer.alloc(0), id: undefined, clustered: true } as const;
+          return Promise.resolve({ ...node, socket, peer });
+        },
+      },
+      () => 0,
+    );
+    expect((await survey.look(true)).primaries).toHaveLength(3);
+    expect(entered).toEqual([7009, 7008, 7001]);
+  });
 });
 
 describe("nodes that do not take the same login", () => {

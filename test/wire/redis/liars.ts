@@ -22,7 +22,7 @@ export const slots = (): Buffer =>
   );
 
 /** A node as a stream: what `answer` says to each command. */
-const nodeAt = (port: number, answer: Answer): Duplex => {
+export const nodeAt = (port: number, answer: Answer): Duplex => {
   const reader = openReader();
   let rest: Buffer = Buffer.alloc(0);
   const node: Duplex = new Duplex({
@@ -56,12 +56,17 @@ afterEach(() => {
 export const gatherWith = async (
   answer: Answer,
   version: 2 | 3 = 3,
+  /** Before it is said that nobody is at an address. */
+  unreached: () => Promise<void> = async () => {},
 ): Promise<{ lane: Socket; talk: Talk; entered: Peer[]; nodes: readonly Duplex[] }> => {
   const entered: Peer[] = [];
   const nodes: Duplex[] = [];
   const enter = async (peer: Peer) => {
     entered.push(peer);
-    if (!ports.some((port) => port === peer.port)) throw new Failure("upstream_unreachable", "nobody is there");
+    if (!ports.some((port) => port === peer.port)) {
+      await unreached();
+      throw new Failure("upstream_unreachable", "nobody is there");
+    }
     const socket = nodeAt(peer.port, answer);
     open.push(socket);
     nodes.push(socket);

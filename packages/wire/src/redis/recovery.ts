@@ -25,15 +25,13 @@ export interface Said {
   readonly line: string;
   readonly by: Peer | undefined;
   readonly slot: number;
-  /** Why none was reached. */
-  readonly why?: Failure | undefined;
 }
 
 export interface Recovery {
   /** An error that says to ask elsewhere; false when it is the answer. */
   failed(ask: Ask, line: string, by: Peer): boolean;
   /** Asks that never reached a node. */
-  unsent(asks: readonly Ask[], why: Failure): void;
+  unsent(asks: readonly Ask[], why: Failure, at: Peer): void;
   /** Asks whose answers were lost with the connection. */
   forsake(asks: readonly Ask[], failure: Failure): void;
   /** Asks again, in its turn: `go` where the answer says that its slot is, or is on its way to. */
@@ -65,6 +63,8 @@ const mostTries = 24;
 const quickTries = 4;
 const shortestMs = 20;
 const longestMs = 500;
+/** How long one is asked for again that can't be reached: about as long as a dial waits, and a quick one may be tried more often. */
+const mostUnreachedMs = 8_000;
 /** How long a slot counts as on its way after it was last seen so. */
 const unsettledMs = 5_000;
 
@@ -75,14 +75,21 @@ const restless = errorLine(
 /** What is answered where nothing was asked, as there was nobody to ask. */
 export const unreached = errorLine("ERR a node of the cluster can't be reached; try again");
 /** What is answered when nobody takes it. */
-const givenUp = ({ line, why }: Said): Buffer => {
+const givenUp = ({ line }: Said, missed: Missed | undefined): Buffer => {
   if (line.startsWith("CLUSTERDOWN")) return errorLine(line);
-  if (!why) return restless;
-  const words = "a node of the cluster can't be reached, and the command was not carried out";
+  if (!missed) return restless;
+  const { why, at } = missed;
+  const words = `a node of the cluster, ${textOfPeer(at)}, can't be reached, and the command was not carried out`;
   return errorAnswer(
     new Failure(why.code, `${words}: ${why.message}`, why.hint === undefined ? {} : { hint: why.hint }),
   );
 };
+/** Since when it can't be sent, and why. */
+interface Missed {
+  readonly since: number;
+  readonly why: Failure;
+  readonly at: Peer;
+}
 const foreign = (peer: Peer): Failure =>
   new Failure(
     "upstream_refused",
@@ -101,6 +108,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   /** The same in the order in which it was asked, with some that are no longer afoot. */
   const line = openQueue<Ask>();
   let askedOf: Branch | undefined;
+  const missed = new WeakMap<Ask, Missed>();
   const restlessUntil = new Map<number, number>();
   let working = false;
   let waiting: (() => void) | undefined;
@@ -160,8 +168,9 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   };
   const later = (ask: Ask, after: Said, go: (found: Found) => void): void => {
     const run = async (): Promise<void> => {
-      if (++ask.tries > mostTries) {
-        conclude(ask, givenUp(after));
+      const unreachedFor = now() - (missed.get(ask)?.since ?? now());
+      if (++ask.tries > mostTries || unreachedFor > mostUnreachedMs) {
+        conclude(ask, givenUp(after, missed.get(ask)));
         return;
       }
       const found = await find(after, ask.tries);
@@ -207,8 +216,8 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
     return { branch: (slot >= 0 ? cluster.owner(slot) : undefined) ?? cluster.home(), asking: false };
   };
 
-  const again = (ask: Ask, line: string, by: Peer | undefined, why?: Failure): void =>
-    later(ask, { line, by, slot: ask.slot, why }, (found) => {
+  const again = (ask: Ask, line: string, by: Peer | undefined): void =>
+    later(ask, { line, by, slot: ask.slot }, (found) => {
       if (found.asking) cluster.whisper(found.branch, asking);
       cluster.send(found.branch, ask, found.asking);
     });
@@ -223,13 +232,15 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
       }
       // what has no keys and is ours alone is nowhere else: a node that says so would have us ask for ever more
       if (!isRedirect(line) || (!ask.due && ask.slot < 0)) return false;
+      missed.delete(ask);
       again(ask, line, by);
       return true;
     },
-    unsent: (asks, why) => {
+    unsent: (asks, why, at) => {
       for (const ask of asks) {
+        missed.set(ask, { since: missed.get(ask)?.since ?? now(), why, at });
         // a part of the whole is one node's, and no other has it
-        if (ask.slot >= 0 || ask.due) again(ask, "", undefined, why);
+        if (ask.slot >= 0 || ask.due) again(ask, "", undefined);
         else conclude(ask, unreached);
       }
     },

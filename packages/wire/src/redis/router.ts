@@ -161,7 +161,7 @@ export const gather: Gather = async (first, ways) => {
     if (sent) {
       void look(true).catch(() => {});
       recovery.forsake(asks, failure);
-    } else recovery.unsent(asks, failure);
+    } else recovery.unsent(asks, failure, branch.peer);
   };
   const hooks: BranchHooks = {
     order,

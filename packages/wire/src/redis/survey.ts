@@ -1,5 +1,6 @@
 // Asking a cluster what it looks like: one question at a time, no more often than it can have changed, on a connection that is free or
-// on one of its own, of any node that the cluster has named.
+// on one of its own, of any node that the cluster has named. One that keeps silent is not waited for: the next is asked beside it.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "@sallyport/core/failure";
 import type { Peer } from "../protocol.ts";
 import type { Node } from "./lane.ts";
@@ -22,6 +23,10 @@ export interface SurveyOptions {
 const restMs = 1_000;
 const freshMs = 100;
 const patienceMs = 5_000;
+/** The next node is asked after so long. */
+const nextMs = 500;
+/** Nobody is asked any more after so long. */
+const lookMs = 10_000;
 
 const questions = [command("CLUSTER", "SLOTS"), command("CLUSTER", "NODES")] as const;
 
@@ -73,21 +78,41 @@ export const openSurvey = ({ peers, enter }: SurveyOptions, now: () => number): 
   let last: { at: number; topology: Promise<Topology> } | undefined;
   let running: Promise<Topology> | undefined;
 
-  const ask = async (): Promise<Topology> => {
-    let failed: unknown;
-    for (const peer of peers()) {
-      try {
-        const node = await enter(peer);
-        try {
-          return (await lookFrom(node)).topology;
-        } finally {
-          node.socket.destroy();
-        }
-      } catch (thrown) {
-        failed = thrown;
-      }
+  const askOne = async (peer: Peer): Promise<Topology> => {
+    const node = await enter(peer);
+    try {
+      return (await lookFrom(node)).topology;
+    } finally {
+      node.socket.destroy();
     }
-    throw failed ?? new Failure("upstream_unreachable", "no node of the cluster is known");
+  };
+  const ask = async (): Promise<Topology> => {
+    const begun = now();
+    const asked: Promise<Topology>[] = [];
+    let failed: unknown;
+    /** Undefined when nobody has said it after `ms`, or everybody has failed. */
+    const first = (ms: number): Promise<Topology | undefined> => {
+      const silence = new AbortController();
+      const nobody = (): undefined => undefined;
+      return Promise.race([
+        Promise.any(asked).catch(nobody),
+        sleep(ms, undefined, { signal: silence.signal }).catch(nobody),
+      ]).finally(() => silence.abort());
+    };
+    for (const peer of peers()) {
+      asked.push(
+        askOne(peer).catch((thrown: unknown) => {
+          failed = thrown;
+          throw thrown;
+        }),
+      );
+      const seen = await first(nextMs);
+      if (seen) return seen;
+      if (now() - begun > lookMs) break;
+    }
+    const seen = asked.length > 0 && (await first(Math.max(1, lookMs - (now() - begun))));
+    if (seen) return seen;
+    throw failed ?? new Failure("upstream_unreachable", "no node of the cluster says what it looks like");
   };
 
   return {
