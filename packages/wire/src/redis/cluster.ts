@@ -20,6 +20,8 @@ export interface Cluster {
   open(): readonly Branch[];
   /** Asks a node, in the client's turn where the answer is due. */
   send(branch: Branch, ask: Ask, asking?: boolean): void;
+  /** What the client keeps of what it was answered, it is to forget, at the latest with that answer. */
+  forget(last: Ask | undefined): void;
   /** Answers in the client's turn, without asking anybody. */
   answer(bytes: Buffer): void;
   /** Asks for ourselves: `then` gets the answer. */

@@ -68,7 +68,8 @@ const mostUnreachedMs = 8_000;
 /** How long a slot counts as on its way after it was last seen so. */
 const unsettledMs = 5_000;
 
-const asking = command("ASKING");
+/** Holds for the next command alone. */
+export const asking = command("ASKING");
 const restless = errorLine(
   "ERR the cluster's slots are being moved and no node takes this command; it was not carried out: try again",
 );
@@ -217,10 +218,7 @@ export const openRecovery = (options: RecoveryOptions): Recovery => {
   };
 
   const again = (ask: Ask, line: string, by: Peer | undefined): void =>
-    later(ask, { line, by, slot: ask.slot }, (found) => {
-      if (found.asking) cluster.whisper(found.branch, asking);
-      cluster.send(found.branch, ask, found.asking);
-    });
+    later(ask, { line, by, slot: ask.slot }, (found) => cluster.send(found.branch, ask, found.asking));
 
   return {
     failed: (ask, line, by) => {

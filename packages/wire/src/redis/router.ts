@@ -11,7 +11,7 @@ import { openDispatch } from "./dispatch.ts";
 import { openIntake } from "./intake.ts";
 import type { Gather } from "./lane.ts";
 import { openNodes } from "./nodes.ts";
-import { openRecovery } from "./recovery.ts";
+import { asking as askingWord, openRecovery } from "./recovery.ts";
 import { openSettings } from "./settings.ts";
 import { openShown } from "./shown.ts";
 import { openSubscriptions } from "./subscription.ts";
@@ -125,8 +125,16 @@ export const gather: Gather = async (first, ways) => {
       }
       ask.sent?.(branch.peer, asking);
       if (ask.preface) cluster.whisper(branch, ask.preface);
+      if (asking) {
+        cluster.whisper(branch, askingWord);
+        // a node takes either word for the next command, not both: it does not remember what is read
+        if (ask.preface) cluster.forget(ask.of ?? ask);
+      }
       branch.expect(ask);
       branch.run(ask.bytes, ask.from, ask.to);
+    },
+    forget: (last) => {
+      if (settings.tracks() && settings.version() === 3) order.tell(forgetAll, last);
     },
     answer: (bytes) => order.expect(answered(bytes)),
     whisper: (branch, bytes, then, more) => {
@@ -157,7 +165,7 @@ export const gather: Gather = async (first, ways) => {
       return;
     }
     transactions.lost(branch);
-    if (settings.tracks() && settings.version() === 3) order.tell(forgetAll, undefined);
+    cluster.forget(undefined);
     if (sent) {
       void look(true).catch(() => {});
       recovery.forsake(asks, failure);

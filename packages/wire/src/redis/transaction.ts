@@ -9,7 +9,7 @@ import type { Cluster, Request, Taken } from "./cluster.ts";
 import { type Command, eachKey, fits } from "./command.ts";
 import { isError, ok } from "./element.ts";
 import { command, errorLine, simple } from "./message.ts";
-import { isRedirect, type Recovery, unreached } from "./recovery.ts";
+import { asking as askingWord, isRedirect, type Recovery, unreached } from "./recovery.ts";
 import { slotOf } from "./slot.ts";
 
 export interface Transactions {
@@ -100,8 +100,8 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
 
   /** Queues what a client was told is queued. */
   const replay = (of: Transaction, branch: Branch, asking: boolean): void => {
-    if (asking) cluster.whisper(branch, command("ASKING"));
     if (of.preface) cluster.whisper(branch, of.preface);
+    if (asking) cluster.whisper(branch, askingWord);
     cluster.whisper(branch, multi);
     queueAgain(of, branch);
   };
@@ -190,6 +190,7 @@ export const openTransactions = ({ cluster, recovery, preface }: TransactionOpti
     recovery.later(ask, { line: moved?.line ?? "", by: moved?.by, slot: of.slot }, ({ branch, asking }) => {
       of.moved = undefined;
       replay(of, branch, asking);
+      if (asking && of.preface) cluster.forget(ask);
       cluster.send(branch, ask);
     });
   };
