@@ -213,6 +213,88 @@ describe("a shard's channel whose slot goes", () => {
   });
 });
 
+describe("CLIENT CACHING before a command whose slot is on its way", () => {
+  const forgetAll = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+  /** What the node hears that the slot is on its way to, and what the client does. */
+  const askedOf = async (...commands: readonly string[][]) => {
+    const heard: string[] = [];
+    const { talk } = await gatherWith((words, port) => {
+      if (port === 7002) heard.push(words.join(" "));
+      if (port === 7003 && words[0] === "GET") return "-ASK 12182 10.0.0.1:7002\r\n";
+      if (port === 7003 && words[0] === "EXEC") return "-EXECABORT no\r\n";
+      return words[0] === "GET" ? "$1\r\nv\r\n" : undefined;
+    });
+    await talk.ask("CLIENT", "TRACKING", "ON", "OPTIN");
+    const answers = await talk.all([["CLIENT", "CACHING", "YES"], ...commands]);
+    return { heard: heard.filter((line) => !line.includes("TRACKING")), last: answers.at(-1), pushes: talk.pushes };
+  };
+
+  it("is said before ASKING, which holds for the next command alone; what the client keeps of the answer it forgets", async () => {
+    const { heard, last, pushes } = await askedOf(["GET", "foo"]);
+    expect(last).toBe("$1\r\nv\r\n");
+    expect(heard).toEqual(["CLIENT CACHING YES", "ASKING", "GET foo"]);
+    // a node takes one word or the other for the next command: it was not told to remember this one
+    expect(pushes).toEqual([forgetAll]);
+  });
+
+  it("and so it is before a transaction", async () => {
+    const { heard, last, pushes } = await askedOf(["MULTI"], ["GET", "foo"], ["EXEC"]);
+    expect(last).toBe("+OK\r\n");
+    expect(heard).toEqual(["CLIENT CACHING YES", "ASKING", "MULTI", "GET foo", "EXEC"]);
+    expect(pushes).toEqual([forgetAll]);
+  });
+});
+
+describe("channels", () => {
+  const kinds = ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"];
+  const refused = /^-ERR too many channels/;
+  /** Each that is asked for is heard. */
+  const hearing = () =>
+    gatherWith((words) => {
+      const word = (words[0] ?? "").toLowerCase();
+      if (!/^p?s?(un)?subscribe$|^sun/.test(word)) return undefined;
+      const said = words.slice(1).map((name) => `>3\r\n$${word.length}\r\n${word}\r\n${text(name)}:1\r\n`);
+      return said.join("");
+    });
+  const text = (name: string): string => `$${name.length}\r\n${name}\r\n`;
+  const numbered = (count: number): string[] => Array.from({ length: count }, (_, at) => `{foo}${at}`);
+
+  it.each(kinds)(
+    "S-36 are kept within bounds, by number: %s",
+    async (kind) => {
+      const { talk } = await hearing();
+      const names = numbered(65_536);
+      for (let at = 0; at < names.length; at += 8_192) talk.write(command(kind, ...names.slice(at, at + 8_192)));
+      expect(await talk.ask(kind, "{foo}more")).toMatch(refused);
+      expect(await talk.ask("PING")).toBe("+OK\r\n");
+      // one that is heard already takes no room
+      const before = talk.pushes.length;
+      talk.write(command(kind, "{foo}0"));
+      expect(await talk.ask("PING")).toBe("+OK\r\n");
+      expect(talk.pushes).toHaveLength(before + 1);
+      talk.write(command(kind === "SSUBSCRIBE" ? "SUNSUBSCRIBE" : kind.replace("SUB", "UNSUB"), "{foo}0"));
+      talk.write(command(kind, "{foo}more"));
+      expect(await talk.ask("PING")).toBe("+OK\r\n");
+      expect(talk.pushes).toHaveLength(before + 3);
+    },
+    60_000,
+  );
+
+  it.each(kinds)(
+    "S-36 are kept within bounds, by their size: %s",
+    async (kind) => {
+      const { talk } = await hearing();
+      const large = Buffer.alloc(5 * 1_048_576, "x");
+      talk.write(command(kind, Buffer.concat([Buffer.from("{foo}"), large])));
+      expect(await talk.ask(kind, Buffer.concat([Buffer.from("{foo}other"), large]))).toMatch(refused);
+      talk.write(command(kind, "{foo}small"));
+      expect(await talk.ask("PING")).toBe("+OK\r\n");
+      expect(talk.pushes).toHaveLength(2);
+    },
+    60_000,
+  );
+});
+
 describe("a value that reads like a message", () => {
   it.each([2, 3] as const)("S-30 in RESP%s is a value", async (version) => {
     for (const word of ["message", "smessage", "sunsubscribe"]) {

@@ -5,7 +5,7 @@ import { type Ask, newAsk } from "./ask.ts";
 import type { Branch } from "./branch.ts";
 import type { Cluster, Handler } from "./cluster.ts";
 import { bytesOf, elementsOf, number, numberOf } from "./element.ts";
-import { command } from "./message.ts";
+import { command, errorLine } from "./message.ts";
 import { isRedirect } from "./recovery.ts";
 import { slotOf } from "./slot.ts";
 import { bytesAt } from "./word.ts";
@@ -21,10 +21,37 @@ export interface Subscriptions {
   clear(): void;
 }
 
+/** A session's names in a cluster, of channels and patterns, with those of shards: how many, and how many bytes. */
+const mostChannels = 65_536;
+const mostChannelBytes = 8 * 1_048_576;
+const tooMany = errorLine(
+  `ERR too many channels: a session on a cluster may listen to ${mostChannels}, with names of ${mostChannelBytes / 1_048_576} MiB in all`,
+);
+
 export const openSubscriptions = (cluster: Cluster): Subscriptions => {
   /** By the word that subscribes, what is listened to, as far as it was asked for. */
   const asked = { subscribe: new Set<string>(), psubscribe: new Set<string>() };
   const shards = new Map<string, Branch>();
+  let size = 0; // of all names
+  /** Names that are not listened to yet, each once; undefined where there is no room for them. */
+  const freshOf = (
+    channels: readonly string[],
+    among: { has(channel: string): boolean },
+  ): readonly string[] | undefined => {
+    const fresh = [...new Set(channels)].filter((channel) => !among.has(channel));
+    const count = asked.subscribe.size + asked.psubscribe.size + shards.size + fresh.length;
+    const bytes = fresh.reduce((sum, { length }) => sum + length, size);
+    if (fresh.length > 0 && (count > mostChannels || bytes > mostChannelBytes)) return undefined;
+    size = bytes;
+    return fresh;
+  };
+  const forget = (among: { delete(channel: string): boolean }, channel: string): void => {
+    if (among.delete(channel)) size -= channel.length;
+  };
+  const refuse = (): "taken" => {
+    cluster.answer(tooMany);
+    return "taken";
+  };
   /** How many shard channels there are with each confirmation: counted as they were asked for, whichever node is first. */
   const counts = new WeakMap<Ask, number[]>();
 
@@ -35,10 +62,11 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     (word: "subscribe" | "psubscribe"): Handler =>
     ({ words, bytes, from, to }) => {
       const channels = names(words, (at) => bytesAt(words, at));
-      const fresh = channels.filter((channel) => !asked[word].has(channel));
+      const fresh = freshOf(channels, asked[word]);
+      if (!fresh) return refuse();
       for (const channel of channels) asked[word].add(channel);
       const failed = (): undefined => {
-        for (const channel of fresh) asked[word].delete(channel);
+        for (const channel of fresh) forget(asked[word], channel);
       };
       cluster.send(cluster.home(), newAsk(bytes, from, to, -1, { replies: channels.length, confirms: word, failed }));
       return "taken";
@@ -50,7 +78,7 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       if (words.count === 1 && cluster.order.asks.size() > 0) return "wait";
       const channels = words.count > 1 ? names(words, (at) => bytesAt(words, at)) : [...asked[word]];
       const replies = Math.max(1, channels.length);
-      for (const channel of channels) asked[word].delete(channel);
+      for (const channel of channels) forget(asked[word], channel);
       cluster.send(cluster.home(), newAsk(bytes, from, to, -1, { replies, confirms: un }));
       return "taken";
     };
@@ -59,14 +87,15 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     const slot = slotOf(words.bytes, words.starts[1] ?? 0, words.ends[1] ?? 0);
     const branch = cluster.owner(slot) ?? cluster.home();
     const channels = names(words, (at) => bytesAt(words, at));
-    const fresh = channels.filter((channel) => !shards.has(channel));
+    const fresh = freshOf(channels, shards);
+    if (!fresh) return refuse();
     const counted = channels.map((channel) => shards.set(channel, branch).size);
     const sent = (to: Branch["peer"]): void => {
       const now = cluster.open().find(({ peer }) => peer === to);
-      if (now) for (const channel of channels) shards.set(channel, now);
+      if (now) for (const channel of channels) if (shards.has(channel)) shards.set(channel, now);
     };
     const failed = (line: string): undefined => {
-      if (!isRedirect(line)) for (const channel of fresh) shards.delete(channel);
+      if (!isRedirect(line)) for (const channel of fresh) forget(shards, channel);
     };
     const more = { replies: channels.length, confirms: "ssubscribe", sent, failed };
     const ask = newAsk(bytes, from, to, slot, more);
@@ -81,7 +110,7 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       const channels = names(words, (at) => bytesAt(words, at));
       const branch = shards.get(channels[0] ?? "") ?? cluster.owner(slot) ?? cluster.home();
       const counted = channels.map((channel) => {
-        shards.delete(channel);
+        forget(shards, channel);
         return shards.size;
       });
       const ask = newAsk(bytes, from, to, slot, { replies: channels.length, confirms });
@@ -93,7 +122,7 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
     for (const branch of shards.values()) byNode.set(branch, (byNode.get(branch) ?? 0) + 1);
     let left = shards.size;
     if (left === 0) byNode.set(cluster.home(), 1);
-    shards.clear();
+    for (const channel of shards.keys()) forget(shards, channel);
     for (const [branch, replies] of byNode) {
       const ask = newAsk(bytes, from, to, -1, { replies, confirms });
       counts.set(
@@ -158,6 +187,7 @@ export const openSubscriptions = (cluster: Cluster): Subscriptions => {
       asked.subscribe.clear();
       asked.psubscribe.clear();
       shards.clear();
+      size = 0;
     },
   };
 };
