@@ -126,7 +126,8 @@ export const relayUntilEnd = (
       if (failure) return;
       // what the client still says has nobody to go to
       up.stop();
-      far.end();
+      // once more would be an error with its stack, which nobody reads
+      if (!far.writableEnded) far.end();
       near.resume();
     };
     const onAbort = (): void => cut(toFailure(live.ended.reason));
