@@ -119,6 +119,33 @@ test("S-27 with own_auth another user is decided on, told of, and asked about at
   expect(stand.became.at(-1)).toBeUndefined();
 });
 
+test("S-27 with own_auth a refusal and an error say whose they are, as a command does", async () => {
+  let bob = true;
+  const stand = standing({
+    live: { guard: (access) => (!("user" in access) || (access.user === "bob" && bob) ? undefined : deny(access)) },
+  });
+  const error = "ERR no such key";
+  await say(stand, said("AUTH", "bob", "hunter2"));
+  await answer(stand, "+OK\r\n");
+  await say(stand, said("RENAME", "a", "b"), said("AUTH", "eve", "x"));
+  await answer(stand, `-${error}\r\n`);
+  bob = false;
+  await say(stand, said("GET", "k"));
+  const { length } = stand.seen.lines();
+  expect(stand.seen.lines()).toContainEqual({ type: "error", command: "rename", user: "bob", text: error });
+  const refused = { type: "refused", user: "bob", reason: expect.any(String) };
+  expect(stand.seen.lines()).toContainEqual({ ...refused, command: "auth" });
+  expect(stand.seen.lines()).toContainEqual({ ...refused, command: "get" });
+  // and as the session's own user nothing is added
+  await say(stand, said("AUTH", "ada", "whatever"));
+  await answer(stand, "+OK\r\n");
+  await say(stand, said("RENAME", "a", "b"), said("AUTH", "eve", "x"));
+  await answer(stand, `-${error}\r\n`);
+  const own = stand.seen.lines().slice(length);
+  expect(own).toContainEqual({ type: "error", command: "rename", text: error });
+  expect(own).toContainEqual({ type: "refused", command: "auth", reason: expect.any(String) });
+});
+
 test("S-27 an AUTH that the database refuses changes nothing", async () => {
   const stand = standing();
   await say(stand, said("AUTH", "bob", "wrong"));

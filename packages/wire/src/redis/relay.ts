@@ -15,7 +15,7 @@ import { openRenewal } from "./renewal.ts";
 import { openRequests } from "./request.ts";
 import { openResults } from "./result.ts";
 import type { RedisClient } from "./server.ts";
-import { type Expected, isSubscriber, openPending, openState } from "./session.ts";
+import { type Expected, isSubscriber, openPending, openState, otherThan } from "./session.ts";
 import { errorStatement } from "./statement.ts";
 
 /** What a client may ask without hearing the answers. */
@@ -105,7 +105,7 @@ const lay = (server: RedisServer, live: Live, { near, far, cut, by, failure }: E
   });
   const results = openResults({
     ...{ pending, state },
-    failed: (name, text) => incoming.record(errorStatement(name, text)),
+    failed: (name, text) => incoming.record(errorStatement(name, text, otherThan(user, state))),
     instead: (bytes) => void near.write(bytes),
   });
   const counted = {

@@ -12,7 +12,7 @@ import { longFrom } from "./lane.ts";
 import { keptOf, type Long, openLong } from "./long.ts";
 import { inlineCommand } from "./message.ts";
 import { type Judges, type Known, know, type Ruling, ruleOn, takeReply } from "./rule.ts";
-import type { Expected, Pending } from "./session.ts";
+import { type Expected, otherThan, type Pending } from "./session.ts";
 import {
   lengthOf,
   loginStatement,
@@ -54,7 +54,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
   let long: Long | undefined; // the rest of a command that passes, or stays, in pieces
   let staying = false; //        does it stay?
 
-  const whose = (): { readonly user?: string } => (state.as === user ? {} : { user: state.as });
+  const whose = (): { readonly user?: string } => otherThan(user, state);
 
   /** What is not the bytes that came: done when those before it have gone. */
   const carryOut = (deed: Deed, name: string): void => {
@@ -71,7 +71,7 @@ export const openRequests = ({ judges, pending, record, say, act }: RequestOptio
           ? entry.treatment === "auth" || entry.treatment === "hello"
             ? loginStatement(expected.name, user, true)
             : telling(entry.command, words, { answered: true })
-          : refusedStatement(expected.name, ruling.why),
+          : refusedStatement(expected.name, ruling.why, whose()),
       );
       if (ruling.answer && takeReply(judges)) say({ name: expected.name, say: ruling.answer });
       return false;

@@ -76,6 +76,9 @@ export const openState = (version: Version, user: string): State => ({
   ...{ version, multi: false, dirty: false, replies: "on", as: user, channels: 0, patterns: 0, shards: 0 },
 });
 
+/** Whose a command is where it is not the session's own user's, as the audit says it. */
+export const otherThan = (user: string, { as }: State): { readonly user?: string } => (as === user ? {} : { user: as });
+
 /** Does it take hardly a command, and messages that are no answers? */
 export const isSubscriber = ({ version, channels, patterns, shards }: State): boolean =>
   version === 2 && channels + patterns + shards > 0;

@@ -89,6 +89,11 @@ interface Manner {
   readonly answered?: boolean;
 }
 const usual: Manner = {};
+const sayUser = (line: Line, { user }: Manner): void => {
+  if (user === undefined) return;
+  line.fixed(openings.user);
+  line.fixed(wordName(user));
+};
 export const lengthOf = ({ starts, ends, count }: Words): number => (ends[count - 1] ?? 0) - (starts[0] ?? 0);
 
 /**
@@ -103,10 +108,7 @@ export const openTelling = (): ((command: Command | undefined, words: Words, man
     size: 0,
     say: (line: Line): void => {
       sayName(line, openings.command, words);
-      if (manner.user !== undefined) {
-        line.fixed(openings.user);
-        line.fixed(wordName(manner.user));
-      }
+      sayUser(line, manner);
       if (words.count > 1) {
         line.fixed(openings.args);
         sayArguments(line, command, words, 1);
@@ -136,20 +138,22 @@ export const loginStatement = (name: string, user: string, answered: boolean): S
   },
 });
 /** A command that goes no further, and why. */
-export const refusedStatement = (name: string, why: string): Statement => ({
+export const refusedStatement = (name: string, why: string, manner: Manner): Statement => ({
   size: overhead + why.length,
   say: (line) => {
     line.fixed(openings.refused);
     line.fixed(wordName(name));
+    sayUser(line, manner);
     line.members({ reason: why });
   },
 });
 /** An error that the database answered with. */
-export const errorStatement = (name: string, text: Buffer): Statement => ({
+export const errorStatement = (name: string, text: Buffer, manner: Manner): Statement => ({
   size: overhead + text.length,
   say: (line) => {
     line.fixed(openings.error);
     line.fixed(wordName(name));
+    sayUser(line, manner);
     sayText(line, openings.text, text, 0, text.length);
   },
 });
@@ -165,17 +169,14 @@ export const partStatement = (
   pieces: readonly Piece[],
   part: number,
   last: boolean,
-  { user }: Manner = usual,
+  manner = usual,
 ): Statement => ({
   size: overhead + pieces.reduce((sum, { shown }) => sum + shown.length + 16, 0),
   part,
   last,
   say: (line) => {
     if (words) sayName(line, openings.command, words);
-    if (words && user !== undefined) {
-      line.fixed(openings.user);
-      line.fixed(wordName(user));
-    }
+    if (words) sayUser(line, manner);
     line.fixed(openings.args);
     pieces.forEach(({ shown, length }, at) => {
       sayValue(line, at === 0 ? openings.first : openings.next, shown, 0, shown.length, length);
