@@ -3,8 +3,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { resp } from "../local/redis-lines.ts";
 import { eventually, heard, within } from "./attack.ts";
-import { resp } from "./clients/redis-raw.ts";
 import type { Place } from "./clients/way.ts";
 import { weigh } from "./crowd.ts";
 import { openGuests } from "./redis-guests.ts";

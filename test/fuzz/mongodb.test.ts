@@ -6,36 +6,13 @@ import { Failure } from "@sallyport/core/failure";
 import { mongodb } from "@sallyport/wire/mongodb/mongodb";
 import type { Gate } from "@sallyport/wire/protocol";
 import { Binary, type Document, Long, serialize } from "bson";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { grantFor, link, session, upstreamTo } from "../wire/door.ts";
 import * as mongo from "../wire/mongodb/bytes.ts";
 import { serverOn } from "../wire/mongodb/stand.ts";
 import { type Chance, chanceOf } from "./knock.ts";
+import { noise, seed, timely, turn, unseen } from "./siege.ts";
 
-const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
-console.log(`fuzz seed ${seed}`);
-
-const unseen: unknown[] = [];
-const note = (thrown: unknown): void => void unseen.push(thrown);
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-  process.on("uncaughtException", note);
-});
-afterAll(() => {
-  process.off("unhandledRejection", note);
-  process.off("uncaughtException", note);
-});
-
-const turn = (): Promise<void> => new Promise(setImmediate);
-const timely = async <T>(what: string, promise: Promise<T>): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} hangs, seed ${seed}`)), 10_000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
-const noise = (by: Chance): Buffer => by.bytes(by.below(by.pick([3, 12, 60, 300])));
 const lengths = [0, 1, 3, 16, 20, 21, 25, -1, -0x8000_0000, 0x7fff_ffff, 48_000_001];
 
 /** A message turned into another: a byte, a length, its opcode, its end. */

@@ -2,36 +2,13 @@
 // reject unseen, hang, reach a database before the login, or pass a relay changed. SEED=… repeats a run.
 import { Failure } from "@sallyport/core/failure";
 import { mysql } from "@sallyport/wire/mysql/mysql";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { challenge, clear, gateTo, grantFor, link, session, upstreamTo } from "../wire/door.ts";
 import * as my from "../wire/mysql/bytes.ts";
 import { serverOn } from "../wire/mysql/stand.ts";
 import { type Chance, chanceOf } from "./knock.ts";
+import { noise, seed, timely, turn, unseen } from "./siege.ts";
 
-const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
-console.log(`fuzz seed ${seed}`);
-
-const unseen: unknown[] = [];
-const note = (thrown: unknown): void => void unseen.push(thrown);
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-  process.on("uncaughtException", note);
-});
-afterAll(() => {
-  process.off("unhandledRejection", note);
-  process.off("uncaughtException", note);
-});
-
-const turn = (): Promise<void> => new Promise(setImmediate);
-const timely = async <T>(what: string, promise: Promise<T>): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} hangs, seed ${seed}`)), 10_000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
-const noise = (by: Chance): Buffer => by.bytes(by.below(by.pick([3, 12, 60, 300])));
 const tls = (my.usual | my.bits.ssl) >>> 0;
 const plugins = ["caching_sha2_password", "mysql_clear_password", "mysql_native_password", "dialog", ""];
 

@@ -2,7 +2,7 @@
 // reject unseen, hang, reach a database before the login, or pass a relay changed. SEED=… repeats a run.
 import { Failure } from "@sallyport/core/failure";
 import { postgres } from "@sallyport/wire/postgres/postgres";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   challenge,
   clear,
@@ -17,35 +17,8 @@ import {
   startupOf,
   upstreamTo,
 } from "../wire/door.ts";
-
-const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
-console.log(`fuzz seed ${seed}`);
-
-/** mulberry32: small, seeded, good enough to break things with. */
-const chance = (from: number) => {
-  let state = from >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
-  };
-  const below = (limit: number): number => Math.floor(next() * limit);
-  const pick = <T>(from: readonly T[]): T => from[below(from.length)] as T;
-  return { below, pick };
-};
-type Chance = ReturnType<typeof chance>;
-
-const unseen: unknown[] = [];
-const note = (thrown: unknown): void => void unseen.push(thrown);
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-  process.on("uncaughtException", note);
-});
-afterAll(() => {
-  process.off("unhandledRejection", note);
-  process.off("uncaughtException", note);
-});
+import { type Chance, chanceOf } from "./knock.ts";
+import { noise, seed, timely, turn, unseen } from "./siege.ts";
 
 const words = [
   "user",
@@ -66,8 +39,6 @@ const lengths = [
   0, 1, 3, 4, 5, 7, 8, 10_000, 10_001, 65_536, 0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
 ];
 
-const noise = ({ below }: Chance, most = 40): Buffer =>
-  Buffer.from(Array.from({ length: below(most) }, () => below(256)));
 const text = (by: Chance): string => Array.from({ length: by.below(9) }, () => by.pick(words)).join("\0");
 
 const early = (by: Chance): Buffer =>
@@ -126,17 +97,8 @@ const sound = (by: Chance, from: "client" | "server"): Buffer =>
         message("1"),
       ]);
 
-const turn = (): Promise<void> => new Promise(setImmediate);
-const timely = async <T>(what: string, promise: Promise<T>): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} hangs, seed ${seed}`)), 10_000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
 test("accept survives 40,000 packets, and only a whole login asks to log in", async () => {
-  const by = chance(seed);
+  const by = chanceOf(seed);
   let packets = 0;
   let asked = 0;
   while (packets < 40_000) {
@@ -167,7 +129,7 @@ test("accept survives 40,000 packets, and only a whole login asks to log in", as
 });
 
 test("login survives 10,000 packets of a hostile server, and tells it nothing it may not know", async () => {
-  const by = chance(seed + 1);
+  const by = chanceOf(seed + 1);
   const grant = grantFor();
   for (let packets = 0; packets < 10_000; ) {
     const credential = by.pick([clear("reader", "canary-clear"), challenge("reader", "canary-challenge")]);
@@ -210,7 +172,7 @@ test("login survives 10,000 packets of a hostile server, and tells it nothing it
 test.each(["client", "server"] as const)(
   "relay survives 25,000 packets from the %s and passes only what it was given",
   async (from) => {
-    const by = chance(seed + (from === "client" ? 2 : 3));
+    const by = chanceOf(seed + (from === "client" ? 2 : 3));
     let packets = 0;
     let passedBytes = 0;
     while (packets < 25_000) {

@@ -1,6 +1,7 @@
 import { connect } from "node:tls";
 import { describe, expect, test } from "vitest";
-import { authority, dial, dialCluster, dialRaw, domain, iam, nobody, resp, stage, token, user } from "./redis-stage.ts";
+import { resp } from "./redis-lines.ts";
+import { authority, dial, dialCluster, dialRaw, domain, iam, nobody, stage, token, user } from "./redis-stage.ts";
 
 const names = ["0001-001", "0002-001", "0003-001", "0001-002"].map((node) => `orders-${node}.${domain}`);
 // a fourth node is the replica of the first shard, and those of the others come with it

@@ -2,6 +2,7 @@ import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { createAuthority } from "@sallyport/local/certificate";
 import { expect, test } from "vitest";
+import { resp } from "./redis-lines.ts";
 import {
   asked,
   authority,
@@ -12,7 +13,6 @@ import {
   nobody,
   openManualTimer,
   place,
-  resp,
   stage,
   token,
   user,

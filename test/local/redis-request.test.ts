@@ -1,7 +1,7 @@
 import { openScanner, type Part, splitInline } from "@sallyport/local/redis/request";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { resp } from "./redis-stage.ts";
+import { resp } from "./redis-lines.ts";
 
 const isLogin = (name: string, words: number): boolean => name === "AUTH" || (name === "HELLO" && words > 2);
 const textOf = (bytes: Buffer): string => bytes.toString("latin1");

@@ -9,6 +9,7 @@ import { type Cache, type CacheOptions, openCache } from "@sallyport/local/redis
 import type { Timer } from "@sallyport/local/timer";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { hearLines } from "./redis-lines.ts";
 
 export const domain = "orders.abc123.euw1.cache.amazonaws.com";
 export const token = `orders/?Action=connect&User=ada&X-Amz-Signature=${"0".repeat(1500)}`;
@@ -126,45 +127,11 @@ export const dialRaw = async (cache: Cache, at = 0) => {
     const made = connectTls({ host, port, ...tls }, () => answer(made)).once("error", refuse);
   });
   clients.push({ disconnect: () => void socket.destroy() });
-  let held = "";
-  let ended = false;
-  const waiting = new Set<() => void>();
-  const wake = (): void => {
-    for (const one of waiting) one();
-  };
-  socket.on("data", (bytes: Buffer) => {
-    held += bytes.toString("latin1");
-    wake();
-  });
-  socket.on("error", () => {});
-  socket.on("close", () => {
-    ended = true;
-    wake();
-  });
-  const until = (holds: () => boolean): Promise<void> =>
-    new Promise((answer) => {
-      const look = (): void => {
-        if (!holds() && !ended) return;
-        waiting.delete(look);
-        answer();
-      };
-      waiting.add(look);
-      look();
-    });
+  const { lines, rest } = hearLines(socket);
   return {
     socket,
     say: (text: string | Buffer): void => void socket.write(text),
-    /** The next lines that the server says, whatever they are. */
-    lines: async (count: number): Promise<readonly string[]> => {
-      await until(() => held.split("\r\n").length > count);
-      const lines = held.split("\r\n");
-      held = lines.slice(count).join("\r\n");
-      return lines.slice(0, count);
-    },
-    ended: () => until(() => false),
+    lines,
+    ended: async (): Promise<void> => void (await rest()),
   };
 };
-
-/** A command as clients send it. */
-export const resp = (...words: readonly string[]): string =>
-  `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`;

@@ -23,6 +23,17 @@ export const invalidValue = (message: string): Refusal => new Refusal("InvalidPa
 export const contradiction = (message: string): Refusal =>
   new Refusal("InvalidParameterCombinationException", message, 400);
 
+/** @throws Refusal unless it is active and not the account's own */
+export const requireChangeable = ({ id }: UserNow, status: string): void => {
+  if (status !== "active")
+    throw new Refusal(
+      "InvalidUserStateFault",
+      `User ${id} has status ${status}. Only active users can be modified.`,
+      400,
+    );
+  if (id === "default") throw invalidValue("The default user can't be modified or deleted.");
+};
+
 const types: Readonly<Record<string, AuthenticationType>> = {
   password: "password",
   iam: "iam",

@@ -3,7 +3,7 @@
 // https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyUser.html
 import type * as elasticache from "@aws-sdk/client-elasticache";
 import { type Call, type Operation, operation } from "./api.ts";
-import { changeOf, engineOf, invalidValue, type UserInput } from "./cache-change.ts";
+import { changeOf, engineOf, invalidValue, requireChangeable, type UserInput } from "./cache-change.ts";
 import type { Where } from "./cache-shelf.ts";
 import { needOn, requestTags, tagsOf } from "./cache-tags.ts";
 import { type CachePlace, type CacheRef, type CacheUser, cacheArn } from "./cache-user.ts";
@@ -57,14 +57,7 @@ export function userOperations(users: CacheUsers): Readonly<Record<string, Opera
   /** An active user that is not the account's own. */
   const changeable = (where: Where, given: string | undefined): CacheUser => {
     const user = userNamed(users, where, given ?? "");
-    const status = users.status(placeOf(where), user.id);
-    if (status !== "active")
-      throw new Refusal(
-        "InvalidUserStateFault",
-        `User ${user.id} has status ${status}. Only active users can be modified.`,
-        400,
-      );
-    if (user.id === "default") throw invalidValue("The default user can't be modified or deleted.");
+    requireChangeable(user, users.status(placeOf(where), user.id));
     return user;
   };
 

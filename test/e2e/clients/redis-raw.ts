@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { hearLines, resp } from "../../local/redis-lines.ts";
 import type { Place } from "./way.ts";
 
 export interface RawRedis {
@@ -16,10 +17,6 @@ export interface RawRedis {
   close(): void;
 }
 
-/** A command as clients send it. */
-export const resp = (...words: readonly string[]): string =>
-  `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`;
-
 const dial = async ({ host, port, ca }: Pick<Place, "host" | "port" | "ca">): Promise<Socket> => {
   const socket = ca === undefined ? connect({ host, port }) : connectTls({ host, port, ca, servername: host });
   await once(socket, ca === undefined ? "connect" : "secureConnect");
@@ -29,45 +26,13 @@ const dial = async ({ host, port, ca }: Pick<Place, "host" | "port" | "ca">): Pr
 /** Connected, not logged in: at a plain port that comes next, a tunnel has it behind it. */
 export const openRedisRaw = async (place: Pick<Place, "host" | "port" | "ca">): Promise<RawRedis> => {
   const socket = await dial(place);
-  let held = "";
-  let over = false;
-  const waiting = new Set<() => void>();
-  const wake = (): void => {
-    for (const one of [...waiting]) one();
-  };
-  socket.on("data", (bytes: Buffer) => {
-    held += bytes.toString("latin1");
-    wake();
-  });
-  socket.on("error", () => {});
-  socket.on("close", () => {
-    over = true;
-    wake();
-  });
-  const until = (holds: () => boolean): Promise<void> =>
-    new Promise((answer) => {
-      const look = (): void => {
-        if (!holds() && !over) return;
-        waiting.delete(look);
-        answer();
-      };
-      waiting.add(look);
-      look();
-    });
+  const { lines, rest } = hearLines(socket);
   return {
     socket,
     say: (...commands) => void socket.write(commands.map((words) => resp(...words)).join("")),
     send: (bytes) => void socket.write(bytes),
-    lines: async (count) => {
-      await until(() => held.split("\r\n").length > count);
-      const lines = held.split("\r\n");
-      held = lines.slice(count).join("\r\n");
-      return lines.slice(0, count);
-    },
-    rest: async () => {
-      await until(() => false);
-      return held;
-    },
+    lines,
+    rest,
     close: () => socket.destroy(),
   };
 };

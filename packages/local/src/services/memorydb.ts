@@ -3,7 +3,7 @@
 // https://docs.aws.amazon.com/memorydb/latest/APIReference/Welcome.html
 import * as memorydb from "@aws-sdk/client-memorydb";
 import { type Api, type Call, operation, sdkApi, unused } from "../api.ts";
-import { changeOf, contradiction, invalidValue } from "../cache-change.ts";
+import { changeOf, contradiction, invalidValue, requireChangeable } from "../cache-change.ts";
 import { openShelf, type Where } from "../cache-shelf.ts";
 import { addTags, needOn, removeTags, requestTags, tagList, tagsOf } from "../cache-tags.ts";
 import { type CacheGroup, type CachePlace, type CacheRef, type CacheUser, cacheArn } from "../cache-user.ts";
@@ -75,14 +75,7 @@ export function openMemorydb(users: CacheUsers, now: () => number = Date.now): M
   /** An active user that is not the account's own. */
   const changeable = (where: Where, name: string | undefined): CacheUser => {
     const user = userNamed(where, name);
-    const status = users.status(placeOf(where), user.id);
-    if (status !== "active")
-      throw new Refusal(
-        "InvalidUserStateFault",
-        `User ${user.id} has status ${status}. Only active users can be modified.`,
-        400,
-      );
-    if (user.id === "default") throw invalidValue("The default user can't be modified or deleted.");
+    requireChangeable(user, users.status(placeOf(where), user.id));
     return user;
   };
 
