@@ -1,11 +1,10 @@
 // `node test/bench/mongodb/main.ts`: MongoDB's protocol through us beside a straight connection and haproxy, in interleaved rounds of
 // one run, TLS on both legs and audit on. What answers is no database (target.ts).
 //   --rounds N  --seconds N  --only <pattern>  --profile <folder> for our process's CPU profile
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { prepare } from "../../../tools/machine.ts";
 import { type Cell, tables } from "../cells.ts";
 import { writeBetween } from "../document.ts";
+import { document, readOptions } from "../options.ts";
 import { report } from "../report.ts";
 import { describe, measureRounds } from "../rounds.ts";
 import { account } from "../server.ts";
@@ -14,17 +13,7 @@ import { openHaproxy, openOurs, type Way } from "../way.ts";
 import { type ActName, measureAct } from "./measure.ts";
 import { type MongoBench, openMongoBench } from "./server.ts";
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
-    only: { type: "string", default: "" },
-    profile: { type: "string" },
-  },
-});
-const profile = options.profile === undefined ? undefined : resolve(options.profile);
-const document = resolve(import.meta.dirname, "../../../docs/benchmarks.md");
-const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
+const { rounds, seconds, only, whole, profile } = readOptions({ seconds: 2 });
 const ways = ["direct", "haproxy", "ours"];
 
 const titles: Readonly<Record<ActName, string>> = {
@@ -74,13 +63,13 @@ try {
   await open(openHaproxy(bench, {}));
   await open(openOurs(bench, table, { protocol: "mongodb", ...(profile !== undefined && { profile }) }));
   await open(openOurs(bench, table, { protocol: "mongodb", name: "unaudited", audit: false }));
-  const cells = cellsOf(bench).filter(({ name }) => new RegExp(options.only, "i").test(name));
+  const cells = cellsOf(bench).filter(({ name }) => only.test(name));
   const plan = { cells, ways: opened, rounds, seconds };
   const samples = await measureRounds(plan, console.log);
   const how = describe(plan);
   const text = await report(cells, samples, { ways, how, machine: "no database: answers made beforehand" });
   console.log(`\n${text}`);
-  if (options.only === "") await writeBetween(document, "mongodb", text);
+  if (whole) await writeBetween(document, "mongodb", text);
 } finally {
   for (const step of undo.reverse()) await step();
 }

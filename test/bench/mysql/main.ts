@@ -1,13 +1,12 @@
 // `node test/bench/mysql/main.ts`: MySQL's protocol through us beside a straight connection and a plain relay in Node (mysqlrouter
 // is in no Debian package), in interleaved rounds of one run, TLS on both legs and audit on.
 //   --rounds N  --seconds N  --only <pattern>  --profile <folder> for our process's CPU profile
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { launcher } from "@sallyport/local/launcher";
 import { proxyFlags, startTask } from "@sallyport/local/task";
 import { prepare } from "../../../tools/machine.ts";
 import { type Cell, tables } from "../cells.ts";
 import { writeBetween } from "../document.ts";
+import { document, readOptions } from "../options.ts";
 import { report } from "../report.ts";
 import { describe, measureRounds } from "../rounds.ts";
 import { account } from "../server.ts";
@@ -16,17 +15,7 @@ import { openOurs, type Way } from "../way.ts";
 import { measureDump, measureLogins, measureSelects } from "./measure.ts";
 import { type MysqlBench, openMysqlBench } from "./server.ts";
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "3" },
-    only: { type: "string", default: "" },
-    profile: { type: "string" },
-  },
-});
-const profile = options.profile === undefined ? undefined : resolve(options.profile);
-const document = resolve(import.meta.dirname, "../../../docs/benchmarks.md");
-const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
+const { rounds, seconds, only, whole, profile } = readOptions({ seconds: 3 });
 const ways = ["direct", "relay", "ours"];
 
 const openRelay = async ({ files, caFile, host, port }: MysqlBench): Promise<Way> => {
@@ -92,13 +81,13 @@ try {
     await openOurs(bench, table, { protocol: "mysql", name: "unaudited", audit: false }),
   ];
   for (const way of opened) undo.push(() => way.close());
-  const cells = cellsOf(bench).filter(({ name }) => new RegExp(options.only, "i").test(name));
+  const cells = cellsOf(bench).filter(({ name }) => only.test(name));
   const plan = { cells, ways: opened, rounds, seconds };
   const samples = await measureRounds(plan, console.log);
   const how = describe(plan);
   const text = await report(cells, samples, { ways, how, machine: `MariaDB ${bench.version}, sysbench, mysql2` });
   console.log(`\n${text}`);
-  if (options.only === "") await writeBetween(document, "mysql", text);
+  if (whole) await writeBetween(document, "mysql", text);
 } finally {
   for (const step of undo.reverse()) await step();
 }

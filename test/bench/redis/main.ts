@@ -1,12 +1,11 @@
 // `node test/bench/redis/main.ts`: Redis's protocol through us beside a straight connection and haproxy, in interleaved rounds of one
 // run, TLS on both legs and audit on; and a cluster shown as one node beside a client that goes to its nodes itself.
 //   --rounds N  --seconds N  --only <pattern>  --profile <folder> for our process's CPU profile
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { prepare } from "../../../tools/machine.ts";
 import { type Cell, tables } from "../cells.ts";
 import { writeBetween } from "../document.ts";
 import { measureArrival, measureIdle } from "../measure.ts";
+import { document, readOptions } from "../options.ts";
 import { report } from "../report.ts";
 import { describe, measureRounds } from "../rounds.ts";
 import { account } from "../server.ts";
@@ -15,17 +14,7 @@ import { openHaproxy, openOurs, type Way } from "../way.ts";
 import { type Load, measureLoad, openVisitors } from "./measure.ts";
 import { openClusterBench, openRedisBench, type RedisBench } from "./server.ts";
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
-    only: { type: "string", default: "" },
-    profile: { type: "string" },
-  },
-});
-const profile = options.profile === undefined ? undefined : resolve(options.profile);
-const document = resolve(import.meta.dirname, "../../../docs/benchmarks.md");
-const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
+const { rounds, seconds, only, whole, profile } = readOptions({ seconds: 2 });
 const ways = ["direct", "haproxy", "ours"];
 const tests = ["set", "get"] as const;
 const arrivals = 15;
@@ -126,14 +115,14 @@ try {
   const clusterWays = [directTo(cluster), kept(await openOurs(cluster, clusterTable, { protocol: "redis" }))];
   const byName = new Map(clusterWays.map((way) => [way.name, way]));
   const cells = [...loadCells(bench), ...clusterCells(cluster, byName), ...restCells(bench)].filter(({ name }) =>
-    new RegExp(options.only, "i").test(name),
+    only.test(name),
   );
   const plan = { cells, ways: opened, rounds, seconds };
   const samples = await measureRounds(plan, console.log);
   const machine = `Redis ${bench.version} and its redis-benchmark, 32 clients`;
   const text = await report(cells, samples, { ways, how: describe(plan), machine });
   console.log(`\n${text}`);
-  if (options.only === "") await writeBetween(document, "redis", text);
+  if (whole) await writeBetween(document, "redis", text);
 } finally {
   for (const step of undo.reverse()) await step();
 }
