@@ -1,7 +1,7 @@
 // Our two ways in before a target: a plain port with TLS and a door as the gate leaves it. Everything of the proxy but its
 // decisions: what passes here is this protocol's own.
 import { once } from "node:events";
-import { createServer, connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
+import { connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
 import { connect as secure } from "node:tls";
 import type { Denial } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
@@ -14,6 +14,7 @@ import type { End, Gate, Live, Peer, Socket, Upstream } from "@sallyport/wire/pr
 import { afterAll, afterEach, beforeAll } from "vitest";
 import { makeDatabase } from "../../core/make.ts";
 import { grantFor, type Session, session } from "../door.ts";
+import { listen } from "../listener.ts";
 import { openTarget, type Target } from "./target.ts";
 
 const host = "orders.cluster-abc.eu-west-1.docdb.amazonaws.com";
@@ -110,17 +111,15 @@ export const openDoor = async (way: "plain" | "gate", options: DoorOptions = {})
       await mongodb.refuse(client, toFailure(thrown));
     }
   };
-  const listener = createServer({ noDelay: true }, (raw) => {
-    came++;
-    serve(kept(raw))
-      .catch((thrown: unknown) => void door.failures.push(toFailure(thrown)))
-      .finally(() => raw.destroySoon());
-  });
+  const { listener, port } = await listen(
+    (raw) => {
+      came++;
+      return serve(kept(raw));
+    },
+    (thrown) => void door.failures.push(toFailure(thrown)),
+  );
   listeners.push(listener);
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  door.port = typeof address === "object" && address ? address.port : 0;
+  door.port = port;
   return door;
 };
 

@@ -1,7 +1,7 @@
 // A real MariaDB with its front, and our two ways in before it: a plain port with TLS and a door as the gate leaves it. Everything
 // of the proxy but its decisions: what passes here is this protocol's own.
 import { once } from "node:events";
-import { createServer, connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
+import { connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
 import { connect as secure } from "node:tls";
 import type { Grant } from "@sallyport/core/access";
 import type { Credential } from "@sallyport/core/credential";
@@ -17,6 +17,7 @@ import type { Arrival, End, Gate, Peer, Socket, Upstream } from "@sallyport/wire
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { makeDatabase } from "../../core/make.ts";
 import { grantFor, type Session, session } from "../door.ts";
+import { listen } from "../listener.ts";
 
 const host = "orders.abc.eu-west-1.rds.amazonaws.com";
 const iamToken = `${host}:3306/?Action=connect&DBUser=ada&X-Amz-Signature=${"0".repeat(1500)}`;
@@ -145,15 +146,11 @@ export const openDoor = async (way: "plain" | "gate", options: DoorOptions = {})
       await mysql.refuse(client, toFailure(thrown));
     }
   };
-  const listener = createServer({ noDelay: true }, (raw) => {
-    serve(kept(raw))
-      .catch((thrown: unknown) => void door.failures.push(toFailure(thrown)))
-      .finally(() => raw.destroySoon());
-  });
+  const { listener, port } = await listen(
+    (raw) => serve(kept(raw)),
+    (thrown) => void door.failures.push(toFailure(thrown)),
+  );
   listeners.push(listener);
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  door.port = typeof address === "object" && address ? address.port : 0;
+  door.port = port;
   return door;
 };

@@ -2,7 +2,7 @@
 // its decisions: what passes here is this protocol's own.
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
+import { connect as dial, type Server as Listener, type Socket as TcpSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Denial, Grant } from "@sallyport/core/access";
@@ -20,6 +20,7 @@ import { Redis as Client, type RedisOptions } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { makeDatabase } from "../../core/make.ts";
 import { grantFor, type Session, session } from "../door.ts";
+import { listen } from "../listener.ts";
 
 export const connectToken = `sct_${"a1B2".repeat(11)}`;
 /** What the proxy logs in with; nobody else knows it. */
@@ -138,16 +139,12 @@ export const openDoor = async (way: "plain" | "gate", options: DoorOptions = {})
       await redis.refuse(client, toFailure(thrown));
     }
   };
-  const listener = createServer({ noDelay: true }, (raw) => {
-    serve(kept(raw))
-      .catch((thrown: unknown) => void door.failures.push(toFailure(thrown)))
-      .finally(() => raw.destroySoon());
-  });
+  const { listener, port } = await listen(
+    (raw) => serve(kept(raw)),
+    (thrown) => void door.failures.push(toFailure(thrown)),
+  );
   listeners.push(listener);
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  door.port = typeof address === "object" && address ? address.port : 0;
+  door.port = port;
   return door;
 };
 
