@@ -1,26 +1,13 @@
 // S-32: what the audit shows is what ran, whatever the disguise. Statements written to mislead a reader or a parser are run
 // against real PostgreSQL, which logs every statement itself; its log and our audit are compared byte for byte. The database's
 // own grants are what forbids: nothing here is judged by its text, so nothing can be hidden from a judge.
-import type { Client } from "@sallyport/client/client";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { recordsOf } from "../contract/audit-sink.ts";
 import { doorOf, enter, eventually, type Session, within } from "./attack.ts";
 import { say, short } from "./clients/raw.ts";
-import { openOwnTable, type Table } from "./owner.ts";
-import { openWorld, type World } from "./world.ts";
+import { besiege } from "./siege.ts";
 
-let world: World;
-let table: Table;
-let ana: Client;
-beforeAll(async () => {
-  world = await openWorld({ settings: { log_statement: "all", log_line_prefix: "%p " } });
-  table = openOwnTable(world.laptop);
-  ana = await world.person("ana", ["dev"]);
-});
-afterAll(async () => {
-  table?.close();
-  await world?.close();
-});
+const { world, table, ana } = besiege();
 
 interface Told {
   /** Each statement as the server wrote it down. */
@@ -31,24 +18,24 @@ interface Told {
 
 /** The server's log of one backend: continued lines begin with a tab. */
 const logged = (pid: number): readonly string[] =>
-  (world.servers[0]?.log() ?? "").split(/\n(?!\t)/).flatMap((entry) => {
+  (world().servers[0]?.log() ?? "").split(/\n(?!\t)/).flatMap((entry) => {
     const [, of, text] = /^(\d+) LOG: {2}(?:statement|execute [^:]*): ([\s\S]*)$/.exec(entry) ?? [];
     return Number(of) === pid && text !== undefined ? [text.replaceAll("\n\t", "\n").trimEnd()] : [];
   });
 
 /** Opens a session, lets it speak, and answers what both sides wrote down of it. */
 const witness = async (user: string, speak: (session: Session) => Promise<void>): Promise<Told> => {
-  const answer = await world.bearer(ana, { user });
-  const session = await enter(doorOf(world.laptop, answer));
+  const answer = await world().bearer(ana(), { user });
+  const session = await enter(doorOf(world().laptop, answer));
   await speak(session);
   // the last word, by which both logs are known to be whole
   await session.query("select 'the end'");
   session.send(say("X"));
   await session.ending();
-  await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
+  await eventually("the end is written", async () => (await table().spent(answer.id)).live === 0);
   await eventually("the server's log", () => logged(session.pid).includes("select 'the end'"));
-  const [item] = await table.sessions(answer.id);
-  const lines = recordsOf(await world.laptop.trail()).filter((line) => line["session"] === item?.sk);
+  const [item] = await table().sessions(answer.id);
+  const lines = recordsOf(await world().laptop.trail()).filter((line) => line["session"] === item?.sk);
   const [parsed, bound] = [new Map<unknown, string>(), new Map<unknown, string>()];
   const ours = lines.flatMap((line) => {
     const { type, text, name, portal, statement } = line;
@@ -173,8 +160,8 @@ describe("S-32 the audit shows what ran", () => {
   it("when the client's encoding hides a quote: GBK's 0xbf5c, told byte for byte, and the encoding with it", async () => {
     // in GBK these are one letter and then an open string's end; in Latin-1 an escaped quote
     const bytes = Buffer.concat([Buffer.from("select '"), Buffer.from([0xbf, 0x5c]), Buffer.from("', 'after'\0")]);
-    const answer = await world.bearer(ana, { user: "reader" });
-    const session = await enter(doorOf(world.laptop, answer));
+    const answer = await world().bearer(ana(), { user: "reader" });
+    const session = await enter(doorOf(world().laptop, answer));
     await session.query("set client_encoding = 'GBK'");
     session.send(say("Q", bytes));
     const types: string[] = [];
@@ -186,9 +173,9 @@ describe("S-32 the audit shows what ran", () => {
     expect(types).toEqual(["T", "D", "C", "Z"]);
     session.send(say("X"));
     await session.ending();
-    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
-    const [item] = await table.sessions(answer.id);
-    const line = recordsOf(await world.laptop.trail()).find(
+    await eventually("the end is written", async () => (await table().spent(answer.id)).live === 0);
+    const [item] = await table().sessions(answer.id);
+    const line = recordsOf(await world().laptop.trail()).find(
       (one) => one["session"] === item?.sk && JSON.stringify(one).includes("'after'"),
     );
     // it is no UTF-8: the bytes themselves are kept beside what can be read of them
@@ -229,14 +216,14 @@ describe("S-32 the audit shows what ran", () => {
 
   it("a string of the server's own that is longer than a part of a record", async () => {
     const long = `select length('${"\\'' /* $$ ".repeat(40_000)}')`;
-    const answer = await world.bearer(ana, { user: "reader" });
-    const session = await enter(doorOf(world.laptop, answer));
+    const answer = await world().bearer(ana(), { user: "reader" });
+    const session = await enter(doorOf(world().laptop, answer));
     await run(session, long);
     session.send(say("X"));
     await session.ending();
-    await eventually("the end is written", async () => (await table.spent(answer.id)).live === 0);
-    const [item] = await table.sessions(answer.id);
-    const whole = recordsOf(await world.laptop.trail())
+    await eventually("the end is written", async () => (await table().spent(answer.id)).live === 0);
+    const [item] = await table().sessions(answer.id);
+    const whole = recordsOf(await world().laptop.trail())
       .filter((line) => line["session"] === item?.sk && line["type"] === "query")
       .map((line) => String(line["text"]))
       .join("");
@@ -246,8 +233,8 @@ describe("S-32 the audit shows what ran", () => {
   });
 
   it("a database user's grants are what forbids, not the text", async () => {
-    const answer = await world.bearer(ana, { user: "reader" });
-    const session = await enter(doorOf(world.laptop, answer));
+    const answer = await world().bearer(ana(), { user: "reader" });
+    const session = await enter(doorOf(world().laptop, answer));
     for (const text of [
       "/* select */ delete from item",
       "do $$ begin execute 'del' || 'ete from item'; end $$",

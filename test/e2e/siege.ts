@@ -29,6 +29,7 @@ export const besiege = () => {
   return {
     world: () => world,
     table: () => table,
+    ana: () => ana,
     proxy,
     plain: () => ({ host: "localhost", port: proxy().ports.postgres }),
     gatePort: () => ({ host: "localhost", port: proxy().ports.gate }),
